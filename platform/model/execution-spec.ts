@@ -1,0 +1,32 @@
+import type { FunctionRecord, FunctionVersion, VersionConfiguration } from './function.ts';
+
+/** What an environment is built from: one revision of one version of one function. */
+export interface ExecutionSpec {
+  /** Names this revision among all: `account/name/uid/version/revisionId`. Two specs are interchangeable exactly if their ids are equal. */
+  readonly id: string;
+  readonly account: string;
+  readonly functionName: string;
+  /** `$LATEST` or a number. */
+  readonly version: string;
+  /** ARN with the version as qualifier. */
+  readonly versionArn: string;
+  readonly configuration: VersionConfiguration;
+}
+
+/** Names a function across accounts: `account/name`. The partition key of its invocations. */
+export type FunctionKey = string;
+
+export function functionKey(account: string, functionName: string): FunctionKey {
+  return `${account}/${functionName}`;
+}
+
+export function executionSpec(record: FunctionRecord, version: FunctionVersion, region: string): ExecutionSpec {
+  return {
+    id: `${record.account}/${record.name}/${record.uid}/${version.version}/${version.revisionId}`,
+    account: record.account,
+    functionName: record.name,
+    version: version.version,
+    versionArn: `arn:aws:lambda:${region}:${record.account}:function:${record.name}:${version.version}`,
+    configuration: version.configuration,
+  };
+}

@@ -1,0 +1,104 @@
+/**
+ * The function model: what the registry keeps and what every role speaks about.
+ *
+ * Terminology (one word for one thing, everywhere):
+ * - *function*: a name in an account that owns code, configuration, versions and aliases.
+ * - *version*: `$LATEST`, which changes, or a published number, which never does.
+ * - *alias*: a name that points at one version, or splits by weight between two.
+ * - *qualifier*: what a caller writes after the function name: a version or an alias.
+ * - *revision*: one state of a version's code and configuration; `$LATEST` gets a new one with every update.
+ * - *execution environment* (short: environment): one runtime process that holds one revision and runs one invocation at a time.
+ * - *worker*: the process that hosts environments.
+ * - *invocation*: one request to run a function, from acceptance to its last attempt.
+ */
+
+/** A version's code: immutable bytes addressed by their hash. */
+export interface CodeReference {
+  /** SHA-256 of the deployment package, base64: the API's `CodeSha256`. */
+  readonly sha256: string;
+  /** Size of the deployment package in bytes: the API's `CodeSize`. */
+  readonly sizeBytes: number;
+  /** Key of the package in the object store's bucket {@link CODE_BUCKET}. */
+  readonly objectKey: string;
+}
+
+/** The object store's bucket that holds deployment packages; not reachable through the S3 API. */
+export const CODE_BUCKET = 'sluice-code';
+
+/** Everything about a version that decides how its environments are built. */
+export interface VersionConfiguration {
+  readonly runtime: string;
+  /** `file.export`, as the runtime reads it. */
+  readonly handler: string;
+  /** ARN of the execution role. */
+  readonly role: string;
+  readonly description: string;
+  /** 1 to 900. */
+  readonly timeoutSec: number;
+  /** 128 to 10,240. The API calls it MemorySize and counts in "MB", meaning MiB. */
+  readonly memoryMiB: number;
+  /** Size of /tmp: 512 to 10,240. */
+  readonly ephemeralStorageMiB: number;
+  /** The function owner's variables; undefined where none were ever set. */
+  readonly environment: Readonly<Record<string, string>> | undefined;
+  readonly architecture: 'x86_64' | 'arm64';
+  readonly tracingMode: 'PassThrough' | 'Active';
+  readonly logGroup: string;
+  readonly code: CodeReference;
+}
+
+/** Lambda guide, "Lambda function states". */
+export type FunctionState = 'Pending' | 'Active' | 'Inactive' | 'Failed';
+export type LastUpdateStatus = 'Successful' | 'InProgress' | 'Failed';
+
+/** One version as stored. Published versions differ from `$LATEST` only in that `configuration` never changes again. */
+export interface FunctionVersion {
+  /** `$LATEST` or a decimal number from 1. */
+  readonly version: string;
+  readonly configuration: VersionConfiguration;
+  /** UUID, new with every change of this version: the API's `RevisionId`. */
+  readonly revisionId: string;
+  /** Milliseconds since the epoch of the last change. */
+  readonly lastModifiedMs: number;
+  readonly state: FunctionState;
+  readonly stateReason?: string;
+  readonly stateReasonCode?: string;
+  readonly lastUpdateStatus: LastUpdateStatus;
+  readonly lastUpdateStatusReason?: string;
+  readonly lastUpdateStatusReasonCode?: string;
+}
+
+export interface FunctionAlias {
+  readonly name: string;
+  readonly functionVersion: string;
+  readonly description: string;
+  /** At most one entry: a second version and the share of invocations (0 to 1) that it gets. */
+  readonly additionalVersionWeights: Readonly<Record<string, number>>;
+  readonly revisionId: string;
+}
+
+/** Where a published version's body lies: published versions are registry entries of their own, named by their revision. */
+export interface PublishedVersion {
+  readonly version: string;
+  readonly revisionId: string;
+}
+
+/**
+ * One function as the registry stores it. Every change of a function is one compare-and-swap of this document; a published version
+ * exists exactly if it is named in `publishedVersions`, so a publish that fails half-way leaves nothing to be seen.
+ */
+export interface FunctionRecord {
+  readonly account: string;
+  readonly name: string;
+  /** UUID of this incarnation: a function deleted and created again under its name has another. */
+  readonly uid: string;
+  readonly latest: FunctionVersion;
+  /** Oldest first. Deleting a version removes its entry. */
+  readonly publishedVersions: readonly PublishedVersion[];
+  /** The number that the next published version gets; numbers are never used twice. */
+  readonly nextVersion: number;
+  readonly aliases: readonly FunctionAlias[];
+  readonly tags: Readonly<Record<string, string>>;
+  /** Reserved concurrency; undefined: takes from the account's unreserved pool. */
+  readonly reservedConcurrency?: number;
+}

@@ -1,0 +1,71 @@
+import type { ExecutionSpec } from '../model/execution-spec.ts';
+import type { InvocationRecord } from '../model/invocation.ts';
+
+/**
+ * What a worker and its controller say to each other. The worker dials; one outstanding `next` is one free environment is one credit.
+ * In one process the link is a call; between processes an HTTP long poll with the same messages.
+ */
+export interface ControllerLink {
+  /**
+   * Reports what the environment did since its last poll and waits for its next assignment. Call again only after the previous call
+   * settled. Rejects only when the controller cannot be reached.
+   */
+  next(poll: EnvironmentPoll): Promise<Assignment>;
+  /**
+   * A hint that never needs an answer: the environment has sent its reply and will poll again at once, so nobody need
+   * start another one in its place.
+   */
+  responded(environmentId: string): void;
+  /** The environment is gone; it never polls again. Idempotent. */
+  gone(departure: EnvironmentDeparture): void;
+}
+
+export type EnvironmentPoll =
+  /** The first poll: init has succeeded. */
+  | { readonly kind: 'initialized'; readonly environmentId: string; readonly initDurationMs: number }
+  | { readonly kind: 'completed'; readonly environmentId: string; readonly completion: Completion };
+
+/** How an invocation ended in its environment, from the retry policy's point of view. */
+export interface Completion {
+  readonly invocationId: string;
+  /** Echo of {@link Assignment}'s epoch: a completion of an earlier ownership is refused. */
+  readonly epoch: number;
+  readonly outcome: 'success' | 'functionError';
+  readonly durationMs: number;
+  /** The error body for the retry's bookkeeping and the destination record: JSON, at most 256 KiB; only on `functionError`. */
+  readonly errorBody?: Buffer;
+}
+
+export type EnvironmentDeparture = {
+  readonly environmentId: string;
+  /** Set where the environment was running this when it left: how it ended, as far as the worker knows. */
+  readonly completion?: Completion;
+  readonly cause:
+    /** It was asked to stop. */
+    | { readonly kind: 'stopped' }
+    /** The runtime ended or never became ready, by the function's own doing: `errorBody` is Lambda's JSON error object. */
+    | { readonly kind: 'initFailed'; readonly errorBody: Buffer }
+    /** Time-out, out of memory or exit during an invocation: `completion` says what was told to the caller. */
+    | { readonly kind: 'failed' }
+    /** The platform could not start it. */
+    | { readonly kind: 'cannotStart'; readonly message: string }
+    /** The worker died with it: nobody has answered the caller. */
+    | { readonly kind: 'workerLost' };
+};
+
+export type Assignment =
+  | { readonly kind: 'invoke'; readonly invocation: InvocationRecord; readonly epoch: number }
+  | { readonly kind: 'stop' };
+
+/** What a worker offers to the worker pool that starts it: environments by id. */
+export interface EnvironmentHost {
+  /**
+   * Starts an environment; returns at once. Everything that follows is said over the {@link ControllerLink}: a first poll, or a
+   * departure. Exactly one departure ends every environment that was ever opened.
+   */
+  open(environmentId: string, spec: ExecutionSpec): void;
+  /** Stops an environment, also one that is starting or running an invocation. Idempotent; unknown ids are ignored. */
+  close(environmentId: string): void;
+  /** Says that invocations of these runtimes are likely, so that processes may be started ahead. A hint. */
+  expect(runtime: string): void;
+}
