@@ -28,6 +28,8 @@ export interface Setting<Value> {
   readonly description: string;
   /** As the operator would write it; shown in the reference. */
   readonly defaultText: string;
+  /** Where the default follows from the machine: how, in words, for the reference. */
+  readonly machineDefault?: string;
   /** Throws an Error whose message says what is allowed. */
   readonly parse: (text: string) => Value;
 }
@@ -40,7 +42,7 @@ export const SETTINGS: SettingsTable = {
   host: text('SLUICE_HOST', '127.0.0.1', 'Address that the gateway listens on.', /^\S+$/, 'an address or host name'),
   port: integer('SLUICE_PORT', 9400, 0, 65_535, 'Port that the gateway listens on; 0 takes a free one.'),
   dataDir: path('SLUICE_DATA', '~/.sluice', 'Folder for everything that must survive a restart. One Sluice at a time uses it.'),
-  cacheDir: path('SLUICE_CACHE_DIR', `${process.env.XDG_CACHE_HOME ?? '~/.cache'}/sluice`, 'Folder for what can be made again: Python runtimes, compile caches.'),
+  cacheDir: path('SLUICE_CACHE_DIR', `${process.env.XDG_CACHE_HOME ?? '~/.cache'}/sluice`, 'Folder for what can be made again: Python runtimes, compile caches.', '`$XDG_CACHE_HOME/sluice` or `~/.cache/sluice`'),
   account: text('SLUICE_ACCOUNT', '000000000000', 'Account id in every ARN.', /^\d{12}$/, 'twelve digits'),
   region: text('SLUICE_REGION', 'us-east-1', 'Region in every ARN.', /^[a-z]{2}(-[a-z]+)+-\d$/, 'a region such as us-east-1'),
   logLevel: oneOf('SLUICE_LOG_LEVEL', ['debug', 'info', 'warn', 'error', 'silent'], 'warn', 'How much the platform says on standard error.'),
@@ -48,8 +50,8 @@ export const SETTINGS: SettingsTable = {
   asyncRetryBaseMs: integer('SLUICE_ASYNC_RETRY_BASE_MS', 60_000, 1, 3_600_000, 'Delay before the first retry of a failed asynchronous invocation; the second waits twice as long.'),
   keepAliveMinMs: integer('SLUICE_KEEP_ALIVE_MIN_MS', 60_000, 0, 86_400_000, 'An idle environment is kept at least this long.'),
   keepAliveMaxMs: integer('SLUICE_KEEP_ALIVE_MAX_MS', 900_000, 0, 86_400_000, 'An idle environment is kept at most this long, however regularly its function is called.'),
-  maxEnvironments: integer('SLUICE_MAX_ENVIRONMENTS', Math.max(16, availableParallelism() * 32), 1, 100_000, 'Environments that this machine may host at once.'),
-  maxEnvironmentMemoryMiB: integer('SLUICE_MAX_ENVIRONMENT_MEMORY_MIB', Math.max(1_024, Math.floor((totalmem() / MIB) * 4)), 128, 100_000_000, 'Sum of MemorySize over all environments that this machine may host; above the real memory, since few functions fill theirs.'),
+  maxEnvironments: integer('SLUICE_MAX_ENVIRONMENTS', Math.max(16, availableParallelism() * 32), 1, 100_000, 'Environments that this machine may host at once.', '32 per core, at least 16'),
+  maxEnvironmentMemoryMiB: integer('SLUICE_MAX_ENVIRONMENT_MEMORY_MIB', Math.max(1_024, Math.floor((totalmem() / MIB) * 4)), 128, 100_000_000, 'Sum of MemorySize over all environments that this machine may host; above the real memory, since few functions fill theirs.', '4 times the real memory'),
   prestartedPerRuntime: integer('SLUICE_PRESTARTED', 2, 0, 100, 'Processes started ahead for each runtime in use; 0 turns it off.'),
   maxWaitingSync: integer('SLUICE_MAX_WAITING_SYNC', 10_000, 1, 1_000_000, 'Synchronous callers that may wait at once; further ones are throttled.'),
   python: text('SLUICE_PYTHON', 'python3', 'Python interpreter that runs python3.x functions.', /^\S.*$/, 'a command or path'),
@@ -88,10 +90,11 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   return settings;
 }
 
-function integer(variable: string, byDefault: number, min: number, max: number, description: string): Setting<number> {
+function integer(variable: string, byDefault: number, min: number, max: number, description: string, machineDefault?: string): Setting<number> {
   return {
     variable,
     description,
+    ...(machineDefault === undefined ? {} : { machineDefault }),
     defaultText: String(byDefault),
     parse(value) {
       const number = Number(value);
@@ -113,10 +116,11 @@ function text(variable: string, byDefault: string, description: string, pattern:
   };
 }
 
-function path(variable: string, byDefault: string, description: string): Setting<string> {
+function path(variable: string, byDefault: string, description: string, machineDefault?: string): Setting<string> {
   return {
     variable,
     description,
+    ...(machineDefault === undefined ? {} : { machineDefault }),
     defaultText: byDefault,
     parse(value) {
       const expanded = value.replace(/^~(?=\/|$)/, homedir());

@@ -102,3 +102,7 @@ export interface FunctionRecord {
   /** Reserved concurrency; undefined: takes from the account's unreserved pool. */
   readonly reservedConcurrency?: number;
 }
+
+export function findAlias(record: FunctionRecord, name: string): FunctionAlias | undefined {
+  return record.aliases.find((alias) => alias.name === name);
+}

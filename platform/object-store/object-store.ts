@@ -35,7 +35,7 @@ export interface ObjectStore {
 
 export interface ObjectLocation {
   readonly bucket: string;
-  /** 1 to 1,024 bytes of UTF-8; any characters: `..`, `//` and leading slashes have no meaning. */
+  /** 1 to 1,024 bytes of UTF-8; any characters: `..`, `//` and leading slashes have no meaning. Otherwise {@link InvalidObjectKeyError}. */
   readonly key: string;
 }
 
@@ -43,8 +43,12 @@ export interface PutOptions {
   readonly contentType?: string;
   /** User metadata: lower-case names without the `x-amz-meta-` prefix. At most 2 KiB together. */
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly httpHeaders?: StoredHttpHeaders;
   readonly condition?: { readonly kind: 'absent' } | { readonly kind: 'etag'; readonly etag: string };
 }
+
+/** Headers that S3 keeps with an object and gives back with it (S3 user guide, "Working with object metadata", system-defined). */
+export type StoredHttpHeaders = Readonly<Partial<Record<'cache-control' | 'content-disposition' | 'content-encoding' | 'content-language' | 'expires', string>>>;
 
 export interface ObjectSummary extends ObjectLocation {
   readonly sizeBytes: number;
@@ -53,6 +57,7 @@ export interface ObjectSummary extends ObjectLocation {
   readonly lastModifiedMs: number;
   readonly contentType: string;
   readonly metadata: Readonly<Record<string, string>>;
+  readonly httpHeaders?: StoredHttpHeaders;
 }
 
 export interface StoredObject {
@@ -97,6 +102,10 @@ export class PreconditionFailedError extends Error {
 }
 export class InvalidBucketNameError extends Error {
   override readonly name = 'InvalidBucketNameError';
+}
+/** A key is empty, longer than 1,024 bytes, not well-formed Unicode, or one that this driver cannot keep; the message says which. */
+export class InvalidObjectKeyError extends Error {
+  override readonly name = 'InvalidObjectKeyError';
 }
 /** The range begins after the object's end. */
 export class InvalidRangeError extends Error {

@@ -13,7 +13,7 @@ export interface Registry {
   put(id: EntryId, value: JsonDocument, condition: number | 'absent'): Promise<Entry>;
   /** Removes an entry in the state that the caller has seen. Rejects with {@link RevisionConflictError}. */
   delete(id: EntryId, condition: number): Promise<void>;
-  /** Entries of a kind whose keys begin with `prefix`, by key in code-unit order, after `after`; `next` is there exactly if there are more. */
+  /** Entries of a kind whose keys begin with `prefix`, by key in the order of its UTF-8, after `after`; `next` is there exactly if there are more. */
   list(query: ListQuery): Promise<EntryPage>;
   /**
    * Calls `listener` after every change by anyone, at least once per changed entry, in any order between entries. A listener must
@@ -28,7 +28,7 @@ export type EntryKind = 'function' | 'version' | 'setting';
 
 export interface EntryId {
   readonly kind: EntryKind;
-  /** 1 to 512 characters, no NUL. */
+  /** 1 to 512 characters of well-formed Unicode, no NUL. Anything else rejects with RangeError. */
   readonly key: string;
 }
 

@@ -1,0 +1,38 @@
+/** One function as it shall be, whatever it was read from: a folder with flags, or a SAM template. */
+export interface FunctionPlan {
+  readonly name: string;
+  readonly runtime: string;
+  readonly handler: string;
+  /** Undefined: the account's default role for a new function, no change for one that exists; likewise for all that follow. */
+  readonly role: string | undefined;
+  readonly description: string | undefined;
+  readonly memoryMiB: number | undefined;
+  readonly timeoutSec: number | undefined;
+  readonly ephemeralStorageMiB: number | undefined;
+  readonly environment: Readonly<Record<string, string>> | undefined;
+  readonly tracingMode: 'Active' | 'PassThrough' | undefined;
+  readonly architecture: 'x86_64' | 'arm64' | undefined;
+  /** Added to the function's tags; others stay. */
+  readonly tags: Readonly<Record<string, string>>;
+  readonly code: CodeSource;
+}
+
+export type CodeSource =
+  | { readonly kind: 'folder'; readonly path: string }
+  | { readonly kind: 'zip'; readonly path: string }
+  | { readonly kind: 'inline'; readonly fileName: string; readonly text: string }
+  | { readonly kind: 'object'; readonly bucket: string; readonly key: string };
+
+/** What came of one plan. */
+export interface Deployed {
+  readonly name: string;
+  readonly arn: string;
+  readonly change: 'created' | 'updated' | 'unchanged';
+  readonly runtime: string;
+  readonly handler: string;
+  readonly memoryMiB: number;
+  readonly timeoutSec: number;
+  readonly codeSha256: string;
+  readonly codeSizeBytes: number;
+  readonly state: string;
+}

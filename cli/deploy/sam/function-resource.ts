@@ -1,0 +1,146 @@
+import { existsSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { CliError } from '../../errors.ts';
+import type { CodeSource, FunctionPlan } from '../plan.ts';
+import { isObject, type TemplateObject, type TemplateValue } from './document.ts';
+
+/** CloudFormation sets these where a template says nothing (Lambda API, CreateFunction). */
+const DEFAULT_MEMORY_MIB = 128;
+const DEFAULT_TIMEOUT_SEC = 3;
+const DEFAULT_EPHEMERAL_STORAGE_MIB = 512;
+
+/** Properties that decide how the function is deployed. */
+const ACTED_ON = new Set(['FunctionName', 'Description', 'CodeUri', 'InlineCode', 'Handler', 'Runtime', 'MemorySize', 'Timeout', 'Environment', 'Role', 'Tags', 'Architectures', 'EphemeralStorage', 'Tracing', 'PackageType']);
+/** Globals that are merged with the function's own; all others give way to them (SAM guide, "Globals section of the AWS SAM template"). */
+const MERGED_GLOBALS = new Set(['Environment', 'Tags']);
+
+/** The properties of a function with those of `Globals.Function` that it does not give itself. */
+export function functionProperties(template: TemplateObject, own: TemplateObject): TemplateObject {
+  const globals = isObject(template.Globals) && isObject(template.Globals.Function) ? template.Globals.Function : {};
+  const merged: Record<string, TemplateValue> = { ...globals, ...own };
+  for (const name of MERGED_GLOBALS) {
+    const [global, local] = [globals[name], own[name]];
+    if (isObject(global) && isObject(local)) merged[name] = mergeMaps(global, local);
+  }
+  return merged;
+}
+
+function mergeMaps(below: TemplateObject, above: TemplateObject): TemplateObject {
+  const merged: Record<string, TemplateValue> = { ...below };
+  for (const [name, value] of Object.entries(above)) {
+    const under = below[name];
+    merged[name] = name === 'Variables' && isObject(under) && isObject(value) ? { ...under, ...value } : value;
+  }
+  return merged;
+}
+
+export interface FunctionResource {
+  readonly logicalId: string;
+  readonly name: string;
+  readonly file: string;
+  /** What relative paths in the template begin at. */
+  readonly folder: string;
+  /** With all references resolved. */
+  readonly properties: TemplateObject;
+}
+
+/** A function of the template as a plan, with a note for each property that the deployment leaves out. */
+export function functionPlan(resource: FunctionResource): { plan: FunctionPlan; notes: string[] } {
+  const { properties, logicalId } = resource;
+  const read = reader(resource);
+  if ((properties.PackageType ?? 'Zip') !== 'Zip') throw new CliError(`${resource.file}: ${logicalId}: PackageType ${JSON.stringify(properties.PackageType)} is not supported; Zip is.`);
+  const tracing = read.text('Tracing') ?? 'PassThrough';
+  const runtime = read.required('Runtime');
+  const plan: FunctionPlan = {
+    name: resource.name,
+    runtime,
+    handler: read.required('Handler'),
+    role: read.text('Role'),
+    description: read.text('Description') ?? '',
+    memoryMiB: read.number('MemorySize') ?? DEFAULT_MEMORY_MIB,
+    timeoutSec: read.number('Timeout') ?? DEFAULT_TIMEOUT_SEC,
+    ephemeralStorageMiB: read.number('EphemeralStorage', 'Size') ?? DEFAULT_EPHEMERAL_STORAGE_MIB,
+    environment: read.texts('Environment', 'Variables') ?? {},
+    tracingMode: tracing === 'Active' ? 'Active' : 'PassThrough',
+    architecture: read.architecture(),
+    tags: read.texts('Tags') ?? {},
+    code: codeSource(resource, runtime),
+  };
+  return { plan, notes: notesOn(resource) };
+}
+
+function notesOn({ logicalId, properties }: FunctionResource): string[] {
+  return Object.entries(properties).flatMap(([name, value]) => {
+    if (ACTED_ON.has(name)) return [];
+    if (name === 'Events' && isObject(value)) return Object.entries(value).map(([event, source]) => `${logicalId}: the event ${event} (${isObject(source) && typeof source.Type === 'string' ? source.Type : 'without a Type'}) is read, but does not trigger the function`);
+    if (name === 'Policies') return [`${logicalId}: Policies are read, but not enforced`];
+    return [`${logicalId}: the property ${name} is not acted on`];
+  });
+}
+
+function codeSource({ logicalId, file, folder, properties }: FunctionResource, runtime: string): CodeSource {
+  const { CodeUri: uri, InlineCode: inline } = properties;
+  if (typeof inline === 'string') return { kind: 'inline', fileName: runtime.startsWith('python') ? 'index.py' : 'index.js', text: inline };
+  if (isObject(uri)) {
+    if (typeof uri.Bucket === 'string' && typeof uri.Key === 'string') return { kind: 'object', bucket: uri.Bucket, key: uri.Key };
+    throw new CliError(`${file}: ${logicalId}.CodeUri needs a Bucket and a Key.`);
+  }
+  if (typeof uri !== 'string') throw new CliError(`${file}: ${logicalId} has neither CodeUri nor InlineCode.`);
+  const [, bucket, key] = /^s3:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
+  if (bucket !== undefined && key !== undefined) return { kind: 'object', bucket, key };
+  const path = resolve(folder, uri);
+  if (!existsSync(path)) throw new CliError(`${file}: ${logicalId}.CodeUri: ${path}: no such file or folder.`);
+  return { kind: statSync(path).isDirectory() ? 'folder' : 'zip', path };
+}
+
+interface PropertyReader {
+  text(name: string): string | undefined;
+  required(name: string): string;
+  number(...path: string[]): number | undefined;
+  texts(...path: string[]): Record<string, string> | undefined;
+  architecture(): 'x86_64' | 'arm64' | undefined;
+}
+
+function reader({ logicalId, file, properties }: FunctionResource): PropertyReader {
+  const at = (path: readonly string[]): TemplateValue | undefined => path.reduce<TemplateValue | undefined>((value, name) => (isObject(value) ? value[name] : undefined), properties);
+  const wrong = (path: readonly string[], form: string, value: TemplateValue): CliError => new CliError(`${file}: ${logicalId}.${path.join('.')} must be ${form}, not ${JSON.stringify(value)}.`);
+  const text = (name: string): string | undefined => {
+    const value = at([name]);
+    if (value === undefined || value === null) return undefined;
+    if (typeof value === 'object') throw wrong([name], 'a text', value);
+    return String(value);
+  };
+  return {
+    text,
+    required(name) {
+      const value = text(name);
+      if (value === undefined || value === '') throw new CliError(`${file}: ${logicalId} has no ${name}; give it there or in Globals.Function.`);
+      return value;
+    },
+    number(...path) {
+      const value = at(path);
+      if (value === undefined || value === null) return undefined;
+      const number = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
+      if (typeof number !== 'number' || !Number.isInteger(number)) throw wrong(path, 'a whole number', value);
+      return number;
+    },
+    texts(...path) {
+      const value = at(path);
+      if (value === undefined || value === null) return undefined;
+      if (!isObject(value)) throw wrong(path, 'a map of texts', value);
+      return Object.fromEntries(
+        Object.entries(value).map(([name, member]) => {
+          if (member === null || typeof member === 'object') throw wrong([...path, name], 'a text', member);
+          return [name, String(member)];
+        }),
+      );
+    },
+    architecture() {
+      const value = at(['Architectures']);
+      if (value === undefined || value === null) return undefined;
+      const [only, ...others] = Array.isArray(value) ? (value as readonly TemplateValue[]) : [];
+      if (others.length > 0 || (only !== 'x86_64' && only !== 'arm64')) throw wrong(['Architectures'], 'a list of either x86_64 or arm64', value);
+      return only;
+    },
+  };
+}

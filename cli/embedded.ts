@@ -1,0 +1,91 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { startController, type Controller } from '../controller/start.ts';
+import { PendingReplies } from '../gateway/invoke/pending-replies.ts';
+import { startGateway } from '../gateway/start.ts';
+import { systemClock } from '../platform/clock.ts';
+import type { Settings } from '../platform/configuration/settings.ts';
+import { openFileFunctionLogs } from '../platform/function-logs/files.ts';
+import { functionCatalogue } from '../platform/functions/registry-catalogue.ts';
+import { openSqliteLog } from '../platform/invocation-log/sqlite.ts';
+import { fileObjectStore } from '../platform/object-store/file-system.ts';
+import { openSqliteRegistry } from '../platform/registry/sqlite.ts';
+import { createLogger } from '../platform/telemetry/logger.ts';
+import { processPool } from '../platform/worker-pool/process.ts';
+import { startWorker, type Worker } from '../worker/start.ts';
+
+/** A whole Sluice in this process. */
+export interface Embedded {
+  readonly url: string;
+  /** Which runtimes there are and what they run on, a line each. */
+  readonly runtimes: readonly string[];
+  /** What this machine cannot give, for the person who starts it. */
+  readonly notes: readonly string[];
+  /** Ends every role in the order in which work flows, then closes the stores. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface EmbeddedOptions {
+  /** Told what a long preparation is doing, such as the first installation of a runtime. */
+  readonly onProgress?: (message: string) => void;
+}
+
+/** Only its owner may look into the data folder: it holds code, payloads and logs. */
+const PRIVATE_FOLDER_MODE = 0o700;
+
+/**
+ * Composes the three roles with their embedded drivers: the one place that knows all of them.
+ *
+ * Rejects when the data folder is in use or the port is taken; nothing is left running then.
+ */
+export async function startEmbedded(settings: Settings, options: EmbeddedOptions = {}): Promise<Embedded> {
+  const logger = createLogger(settings.logLevel);
+  const clock = systemClock;
+  const closers: (() => Promise<void>)[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.reverse().splice(0)) await close();
+  };
+  try {
+    await mkdir(settings.dataDir, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    const signingSecret = randomBytes(32);
+    let url = '';
+    const log = await openSqliteLog({ dataDir: settings.dataDir, clock, logger });
+    closers.push(() => log.close());
+    const registry = openSqliteRegistry({ dataDir: settings.dataDir });
+    closers.push(() => registry.close());
+    const catalogue = functionCatalogue({ registry, region: settings.region });
+    const store = await fileObjectStore({ dataDir: settings.dataDir, baseUrl: () => url, signingSecret });
+    const functionLogs = await openFileFunctionLogs({ dataDir: settings.dataDir, clock, logger });
+    closers.push(() => functionLogs.close());
+
+    // Stopping goes the other way round: the gateway first, then the controller with its pool, then the stores.
+    let controller: Controller | undefined;
+    closers.push(async () => controller?.stop());
+    const replies = new PendingReplies(clock);
+    const gateway = await startGateway({ log, catalogue, store, functionLogs, replies, clock, random: Math.random, logger, signingSecret, settings });
+    closers.push(() => gateway.stop());
+    url = gateway.url;
+
+    let worker: Worker | undefined;
+    controller = await startController({
+      log,
+      catalogue,
+      replies,
+      clock,
+      random: Math.random,
+      logger,
+      settings,
+      createPool: (link) =>
+        processPool({
+          link,
+          startWorker: async (observed) => (worker = await startWorker({ link: observed, replies, store, functionLogs, clock, logger, onProgress: options.onProgress ?? (() => {}), settings: { ...settings, endpointUrl: url } })),
+          capacity: { maxEnvironments: settings.maxEnvironments, maxMemoryMiB: settings.maxEnvironmentMemoryMiB },
+        }),
+    });
+    let stopped: Promise<void> | undefined;
+    return { url, runtimes: (await worker?.runtimes()) ?? [], notes: [worker?.isolation() ?? ''], stop: () => (stopped ??= closeAll()) };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}

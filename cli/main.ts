@@ -1,0 +1,13 @@
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
+import { readSettings } from '../platform/configuration/settings.ts';
+
+// Before anything large is loaded: what was compiled once is read from the disk the next time.
+try {
+  enableCompileCache(join(readSettings(process.env).cacheDir, 'compile'));
+} catch {
+  // A wrong setting: the command that needs the settings says so.
+}
+
+const { runCli } = await import('./program.ts');
+process.exitCode = await runCli(process.argv.slice(2), { stdout: process.stdout, stderr: process.stderr, stdin: process.stdin, environment: process.env });

@@ -1,0 +1,59 @@
+import type { Assignment, ControllerLink } from '../platform/protocol/controller-link.ts';
+import type { SchedulerEvent } from './scheduler/messages.ts';
+
+/** The workers' side of the controller: environments that were started and not gone, and the polls that they hold open. */
+export class Polls implements ControllerLink {
+  /** The resolver of the outstanding poll, by environment; undefined while it works or starts. */
+  private readonly outstanding = new Map<string, ((assignment: Assignment) => void) | undefined>();
+  private readonly submit: (event: SchedulerEvent) => void;
+
+  constructor(submit: (event: SchedulerEvent) => void) {
+    this.submit = submit;
+  }
+
+  get size(): number {
+    return this.outstanding.size;
+  }
+
+  next: ControllerLink['next'] = (poll) => {
+    const { environmentId } = poll;
+    return new Promise((resolve) => {
+      if (!this.outstanding.has(environmentId)) {
+        resolve({ kind: 'stop' });
+        return;
+      }
+      // A second poll takes the place of the first, which nobody can be waiting for any more.
+      this.answer(environmentId, { kind: 'stop' });
+      this.outstanding.set(environmentId, resolve);
+      this.submit(poll.kind === 'initialized' ? { kind: 'environmentReady', environmentId } : { kind: 'invocationDone', environmentId, completion: poll.completion });
+    });
+  };
+
+  responded: ControllerLink['responded'] = (environmentId) => this.submit({ kind: 'responded', environmentId });
+
+  gone: ControllerLink['gone'] = (departure) => {
+    const { environmentId } = departure;
+    if (!this.outstanding.has(environmentId)) return;
+    this.answer(environmentId, { kind: 'stop' });
+    this.outstanding.delete(environmentId);
+    this.submit({ kind: 'environmentGone', departure });
+  };
+
+  /** An environment is about to be started. */
+  expect(environmentId: string): void {
+    this.outstanding.set(environmentId, undefined);
+  }
+
+  /** The poll that is outstanding now, as a token: {@link answer} it only while it is the same. */
+  current(environmentId: string): unknown {
+    return this.outstanding.get(environmentId);
+  }
+
+  /** Answers the outstanding poll, if there is one. */
+  answer(environmentId: string, assignment: Assignment): void {
+    const resolve = this.outstanding.get(environmentId);
+    if (resolve === undefined) return;
+    this.outstanding.set(environmentId, undefined);
+    resolve(assignment);
+  }
+}

@@ -1,0 +1,35 @@
+/** What failed starts in a row mean. One is a hint, not a verdict: it answers the one invocation that it was started for. */
+export interface FailedStartsSnapshot {
+  /** Starts of this version that failed in a row, the last one included. */
+  readonly failures: number;
+  /** Whose doing the last one was. */
+  readonly cause: 'function' | 'platform';
+}
+
+/** From this many in a row on, a version is in a crash loop. */
+const CRASH_LOOP_AFTER = 3;
+const BACK_OFF_FIRST_MS = 100;
+/** A caller waits at most this long for the next attempt of a function that crashes at every start. */
+const BACK_OFF_MAX_MS = 5_000;
+
+/**
+ * Whom a failed start answers.
+ * - `none`: nobody; the platform failed and tries again.
+ * - `oldest`: the invocation at the head of the queue, as on Lambda, where each failed init belongs to one invocation.
+ * - `allBefore`: everyone who waited when the start began. In a crash loop each of them would get the same answer, only later.
+ */
+export function whomFailedStartAnswers(snapshot: FailedStartsSnapshot): 'none' | 'oldest' | 'allBefore' {
+  if (snapshot.failures >= CRASH_LOOP_AFTER) return 'allBefore';
+  return snapshot.cause === 'function' ? 'oldest' : 'none';
+}
+
+/** How long no further start of this version is begun. */
+export function startBackOffMs(failures: number): number {
+  if (failures < CRASH_LOOP_AFTER) return 0;
+  return Math.min(BACK_OFF_MAX_MS, BACK_OFF_FIRST_MS * 2 ** Math.min(failures - CRASH_LOOP_AFTER, 30));
+}
+
+/** In a crash loop one start at a time is enough to find out whether it is over. */
+export function maxStarting(failures: number): number {
+  return failures < CRASH_LOOP_AFTER ? Infinity : 1;
+}

@@ -1,0 +1,37 @@
+/** Names one giving of an invocation to an environment. */
+export interface Given {
+  readonly invocationId: string;
+  readonly epoch: number;
+}
+
+/** Whether what an environment reports is about what it was given: the same invocation under the same ownership (invariant 2). */
+export function isCurrent(given: Given, reported: Given): boolean {
+  return given.invocationId === reported.invocationId && given.epoch === reported.epoch;
+}
+
+/**
+ * How long past the function's timeout an environment may take to report before it is given up. The worker enforces the timeout itself;
+ * this is for a worker that does not speak any more (invariant 3).
+ */
+const LEASE_MARGIN_MS = 10_000;
+
+/** Until when an invocation is the environment's alone. */
+export function leaseEndMs(snapshot: { readonly nowMs: number; readonly timeoutMs: number }): number {
+  return snapshot.nowMs + snapshot.timeoutMs + LEASE_MARGIN_MS;
+}
+
+/**
+ * Lambda guide, "Understanding the Lambda execution environment lifecycle": init may take 10 s, and is then repeated within the
+ * function's timeout. A start that takes longer than both and a margin is stuck.
+ */
+const INIT_MAX_MS = 10_000;
+
+/** Until when a start may take. */
+export function startEndMs(snapshot: { readonly nowMs: number; readonly timeoutMs: number }): number {
+  return snapshot.nowMs + INIT_MAX_MS + snapshot.timeoutMs + 2 * LEASE_MARGIN_MS;
+}
+
+/** Whether an invocation that has just come is already held: the log delivers at least once (invariant 3). */
+export function isDuplicate(held: unknown): boolean {
+  return held !== undefined;
+}

@@ -1,0 +1,64 @@
+export interface StartsSnapshot {
+  /** Invocations of this version that wait for an environment. */
+  readonly waiting: number;
+  /** Environments of this version that have been asked for and are not ready. */
+  readonly starting: number;
+  /** What one invocation takes here, as measured. */
+  readonly meanDurationMs: number;
+  /** What a start takes here, as measured. */
+  readonly startMs: number;
+  readonly inUse: Iterable<EnvironmentInUse>;
+  readonly nowMs: number;
+}
+
+export interface EnvironmentInUse {
+  readonly startedWorkAtMs: number;
+  /** When the environment said that its reply is out; undefined while it still works. */
+  readonly respondedAtMs: number | undefined;
+}
+
+export interface StartsDecision {
+  /** How many environments to start now. */
+  readonly count: number;
+  /** When the expectation that some in use come back has proved right or wrong; Infinity when nothing was left to expectation. */
+  readonly recheckAtMs: number;
+}
+
+/** An expectation is given this long at least before it is looked at again: below it the clock costs more than the answer is worth. */
+const MIN_RECHECK_MS = 5;
+
+/** Below this a duration says nothing: it keeps the division sane. */
+const MIN_DURATION_MS = 0.1;
+
+const NONE: StartsDecision = { count: 0, recheckAtMs: Infinity };
+
+/**
+ * An environment per waiting invocation, less those that are starting and less the invocations that environments in use are expected
+ * to take before a start begun now would be ready. Never more than there are invocations waiting.
+ */
+export function startsWanted(snapshot: StartsSnapshot): StartsDecision {
+  const uncovered = snapshot.waiting - snapshot.starting;
+  if (uncovered <= 0) return NONE;
+  const meanMs = Math.max(snapshot.meanDurationMs, MIN_DURATION_MS);
+  let taken = 0;
+  let soonestMs = Infinity;
+  for (const environment of snapshot.inUse) {
+    const backInMs = expectedBackInMs(environment, meanMs, snapshot.nowMs);
+    if (backInMs >= snapshot.startMs) continue;
+    taken += 1 + Math.floor((snapshot.startMs - backInMs) / meanMs);
+    if (backInMs < soonestMs) soonestMs = backInMs;
+    if (taken >= uncovered) break;
+  }
+  if (taken === 0) return { count: uncovered, recheckAtMs: Infinity };
+  return { count: Math.max(0, uncovered - taken), recheckAtMs: snapshot.nowMs + Math.max(soonestMs, MIN_RECHECK_MS) };
+}
+
+/**
+ * An environment that has answered is back at once; one that works takes what invocations take here; one for which either has not come true
+ * is expected to need as long again as it has taken, so that a stuck one is soon no longer counted on.
+ */
+export function expectedBackInMs(environment: EnvironmentInUse, meanMs: number, nowMs: number): number {
+  if (environment.respondedAtMs !== undefined) return nowMs - environment.respondedAtMs;
+  const ranMs = nowMs - environment.startedWorkAtMs;
+  return ranMs < meanMs ? meanMs - ranMs : ranMs;
+}

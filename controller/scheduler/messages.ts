@@ -1,0 +1,57 @@
+import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
+import type { InvocationHead } from '../../platform/invocation-log/invocation-log.ts';
+import type { Completion, EnvironmentDeparture } from '../../platform/protocol/controller-link.ts';
+import type { Rejection } from '../../platform/protocol/reply.ts';
+
+/** What has happened, as the scheduler is told. The time is given beside it. */
+export type SchedulerEvent =
+  /** The log delivered an invocation. `target` is what it is to run on, as the catalogue knows it now. Delivery ids are used once. */
+  | { readonly kind: 'arrived'; readonly deliveryId: number; readonly head: InvocationHead; readonly target: Target }
+  /** The log delivered an invocation whose function or version does not exist any more. */
+  | { readonly kind: 'orphaned'; readonly deliveryId: number; readonly head: InvocationHead }
+  /** The log delivered an invocation of which the registry cannot say now what it is to run on. */
+  | { readonly kind: 'unresolved'; readonly deliveryId: number; readonly head: InvocationHead; readonly message: string }
+  /** An environment's first poll. */
+  | { readonly kind: 'environmentReady'; readonly environmentId: string }
+  /** An environment's poll after an invocation. */
+  | { readonly kind: 'invocationDone'; readonly environmentId: string; readonly completion: Completion }
+  /** A hint: the environment has sent its reply and polls at once. */
+  | { readonly kind: 'responded'; readonly environmentId: string }
+  | { readonly kind: 'environmentGone'; readonly departure: EnvironmentDeparture }
+  /** A dispatch could not be carried out: the payload could not be had from the log, and the environment knows nothing of it. */
+  | { readonly kind: 'undelivered'; readonly environmentId: string; readonly deliveryId: number }
+  /** What the function's versions are now. Versions that the scheduler holds and that are not in `specs` do not exist any more. */
+  | { readonly kind: 'functionChanged'; readonly functionUid: string; readonly reservedConcurrency: number | undefined; readonly specs: ReadonlyMap<string, ExecutionSpec> }
+  /** Sum of reserved concurrency over all functions of an account. */
+  | { readonly kind: 'accountChanged'; readonly account: string; readonly reservedConcurrency: number }
+  /** Time has come to {@link Scheduler.nextWakeMs}. */
+  | { readonly kind: 'tick' }
+  /** No new work is taken: what waits is turned away or left in the log, what runs may finish. */
+  | { readonly kind: 'draining' };
+
+export interface Target {
+  readonly spec: ExecutionSpec;
+  readonly reservedConcurrency: number | undefined;
+}
+
+/** What is to be done. Commands of one turn are carried out in their order. */
+export type Command =
+  /** Give the invocation to the environment, whose poll is outstanding. */
+  | { readonly kind: 'dispatch'; readonly environmentId: string; readonly deliveryId: number; readonly epoch: number }
+  | { readonly kind: 'start'; readonly environmentId: string; readonly spec: ExecutionSpec }
+  /** Stop the environment in whatever state it is. */
+  | { readonly kind: 'stop'; readonly environmentId: string }
+  /** Done with; its caller, if there is one, has its answer from the worker. */
+  | { readonly kind: 'settle'; readonly deliveryId: number; readonly outcome: 'succeeded' | 'failed' | 'duplicate' }
+  /** Answer the sync caller that it was not run, and settle. */
+  | { readonly kind: 'reject'; readonly deliveryId: number; readonly rejection: Rejection }
+  /** Answer the sync caller with the function's own error, and settle. */
+  | { readonly kind: 'fail'; readonly deliveryId: number; readonly errorBody: Buffer }
+  /** Put the async invocation back into the log until then. */
+  | { readonly kind: 'postpone'; readonly deliveryId: number; readonly attempt: number; readonly throttles: number; readonly notBeforeMs: number }
+  /** The async invocation is over without success: settle. */
+  | { readonly kind: 'deadLetter'; readonly deliveryId: number; readonly reason: DeadLetterReason; readonly errorBody: Buffer | undefined }
+  /** Forget the delivery unsettled: the next consumer gets it. */
+  | { readonly kind: 'release'; readonly deliveryId: number };
+
+export type DeadLetterReason = 'retriesExhausted' | 'expired' | 'functionGone';

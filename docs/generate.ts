@@ -1,0 +1,65 @@
+/**
+ * Writes the reference pages from the code: `npm run docs`. A test compares them, so that page and code cannot drift apart.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SETTINGS } from '../platform/configuration/settings.ts';
+import { ERRORS } from '../gateway/lambda-api/errors.ts';
+import { OPERATIONS } from '../gateway/lambda-api/model.ts';
+import { OPERATION_HANDLERS } from '../gateway/lambda-api/operations/index.ts';
+import { RUNTIMES } from '../platform/model/runtimes.ts';
+
+const GENERATED = '<!-- Written by docs/generate.ts from the code; change it there and run `npm run docs`. -->';
+
+/** Path below docs/ and text of every generated page. */
+export function generatedPages(): ReadonlyMap<string, string> {
+  return new Map([
+    ['reference/configuration.md', configuration()],
+    ['reference/errors.md', errors()],
+    ['lambda-compatibility.md', compatibility()],
+  ]);
+}
+
+function configuration(): string {
+  const rows = Object.values(SETTINGS).map(({ variable, machineDefault, defaultText, description }) => `| \`${variable}\` | ${machineDefault ?? `\`${defaultText}\``} | ${description} |`);
+  return page('Configuration', [
+    'Every setting is an environment variable. A value out of bounds and an unknown `SLUICE_` variable stop the start with a message that names it. `sluice up --port` and `--data` stand for `SLUICE_PORT` and `SLUICE_DATA`.',
+    table(['variable', 'default', 'meaning'], rows),
+  ]);
+}
+
+function errors(): string {
+  const rows = Object.entries(ERRORS)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([code, { status, type, retryable }]) => `| \`${code}\` | ${status} | ${type ?? ''} | ${retryable ? 'yes' : 'no'} |`);
+  return page('Errors of the Lambda API', [
+    'Every error that the gateway answers: its code is in the header `x-amzn-ErrorType`, its message in the body. Codes, statuses and messages are Lambda\'s own, but for `NotImplementedException`, which names an operation that Sluice does not have yet.',
+    table(['code', 'status', 'whose fault', 'worth sending again'], rows),
+    'A function that fails is not an error of the API: the answer is 200 with the header `X-Amz-Function-Error`, and the body is the function\'s error object.',
+  ]);
+}
+
+function compatibility(): string {
+  const has = (operation: string): boolean => operation === 'Invoke' || OPERATION_HANDLERS.has(operation);
+  const names = [...OPERATIONS.keys()].sort();
+  const here = names.filter(has);
+  const rows = names.map((name) => `| ${name} | ${has(name) ? 'works' : 'answers 501'} |`);
+  return page('Compatibility with Lambda', [
+    `${here.length} of the ${names.length} operations of Lambda's service model work; each of the others answers 501 and its name.`,
+    `Runtimes: ${RUNTIMES.map(({ name }) => `\`${name}\``).join(', ')}. They run on the Node and the Python of the machine, whatever minor version they name.`,
+    'Parameters of the operations that work but that are not there yet (layers, VPC, file systems, dead letter queues, container images, SnapStart, code signing, KMS keys) are refused with `InvalidParameterValueException`, never ignored.',
+    table(['operation', 'state'], rows),
+  ]);
+}
+
+function table(head: readonly string[], rows: readonly string[]): string {
+  return [`| ${head.join(' | ')} |`, `|${head.map(() => ' --- |').join('')}`, ...rows].join('\n');
+}
+
+function page(title: string, parts: readonly string[]): string {
+  return `${[`# ${title}`, GENERATED, ...parts].join('\n\n')}\n`;
+}
+
+if (import.meta.main) {
+  for (const [path, text] of generatedPages()) writeFileSync(join(import.meta.dirname, path), text);
+}

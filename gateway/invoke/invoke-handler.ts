@@ -1,0 +1,140 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../../platform/clock.ts';
+import { LogUnavailableError, type InvocationLog } from '../../platform/invocation-log/invocation-log.ts';
+import type { Home } from '../../platform/model/function-reference.ts';
+import type { InvocationRecord } from '../../platform/model/invocation.ts';
+import type { Reply } from '../../platform/protocol/reply.ts';
+import type { Logger } from '../../platform/telemetry/logger.ts';
+import { readBody } from '../http/read-body.ts';
+import { payloadTooLarge, type LambdaApiError } from '../lambda-api/errors.ts';
+import { sendError, sendReply, sendStatus } from './answers.ts';
+import * as faults from './faults.ts';
+import { readParameters, type InvokeParameters } from './parameters.ts';
+import { MAX_ASYNC_PAYLOAD_BYTES, MAX_SYNC_PAYLOAD_BYTES } from './limits.ts';
+import type { PendingReplies } from './pending-replies.ts';
+import type { InvokeTarget, TargetResolver } from './target-resolver.ts';
+import { newTraceId } from './trace-id.ts';
+
+/** Lambda guide, "Understanding the Lambda execution environment lifecycle": the init phase is limited to 10 seconds. */
+const INIT_LIMIT_MS = 10_000;
+/** Lambda guide, "How Lambda handles errors and retries with asynchronous invocation": events are kept for up to 6 hours. */
+const MAX_EVENT_AGE_MS = 6 * 3_600_000;
+/** What the way back may take after the function's own time is over, before the gateway answers in its place. */
+const REPLY_MARGIN_MS = 5_000;
+
+/** What Lambda gives a function that was invoked without a payload. */
+const NO_PAYLOAD = Buffer.from('{}');
+
+export interface InvokeOptions {
+  readonly log: InvocationLog;
+  readonly targets: TargetResolver;
+  readonly replies: PendingReplies;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Synchronous callers that may wait at once; further ones are throttled. */
+  readonly maxWaitingSync: number;
+  readonly home: Home;
+}
+
+/**
+ * The Invoke operation: the one that must be fast. It stands apart from the table-driven operations, on the bare node:http server, because
+ * routing, express and generic (de)serialisation would be a good part of a warm invocation; its errors come from the same catalogue.
+ */
+export class InvokeHandler {
+  readonly #options: InvokeOptions;
+
+  constructor(options: InvokeOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Answers one Invoke request. `reference` is the function name as it stands in the path, decoded; `qualifier` the query parameter.
+   * Never rejects: whatever happens becomes an answer.
+   */
+  async handle(request: IncomingMessage, response: ServerResponse, reference: string, qualifier: string | undefined): Promise<void> {
+    const requestId = randomUUID();
+    try {
+      const error = await this.#invoke(request, response, requestId, reference, qualifier);
+      if (error !== undefined) sendError(response, requestId, error);
+    } catch (error) {
+      this.#options.logger.error({ err: error, requestId }, 'invoke failed');
+      sendError(response, requestId, faults.internalError(error));
+    }
+  }
+
+  async #invoke(request: IncomingMessage, response: ServerResponse, requestId: string, reference: string, qualifier: string | undefined): Promise<LambdaApiError | undefined> {
+    const { clock, targets } = this.#options;
+    const nowMs = clock.now();
+    const parameters = readParameters(request.headers, () => newTraceId(nowMs));
+    if ('fault' in parameters) return faults.parameterFault(parameters.fault);
+
+    const limitBytes = parameters.type === 'Event' ? MAX_ASYNC_PAYLOAD_BYTES : MAX_SYNC_PAYLOAD_BYTES;
+    const outcome = await readBody(request, limitBytes);
+    if (outcome.kind === 'cutShort') return undefined;
+    if (outcome.kind === 'tooLarge') return payloadTooLarge(limitBytes);
+    if (outcome.kind === 'tooSlow') return faults.tooSlow();
+    const payload = outcome.body.length === 0 ? NO_PAYLOAD : outcome.body;
+    const jsonFault = faults.jsonFault(payload);
+    if (jsonFault !== undefined) return jsonFault;
+
+    const target = targets.peek(reference, qualifier) ?? (await targets.resolve(reference, qualifier));
+    if (target.kind === 'error') return target.error;
+    if (parameters.type === 'DryRun') {
+      sendStatus(response, 204, requestId, target.version);
+      return undefined;
+    }
+    const record = invocationRecord(requestId, parameters, target, payload, nowMs);
+    return parameters.type === 'Event' ? this.#enqueue(response, record) : this.#run(response, record, target);
+  }
+
+  async #enqueue(response: ServerResponse, record: InvocationRecord): Promise<LambdaApiError | undefined> {
+    try {
+      await this.#options.log.append(record);
+    } catch (error) {
+      if (error instanceof LogUnavailableError) return faults.logUnavailable();
+      throw error;
+    }
+    sendStatus(response, 202, record.id, undefined);
+    return undefined;
+  }
+
+  async #run(response: ServerResponse, record: InvocationRecord, target: InvokeTarget): Promise<LambdaApiError | undefined> {
+    const { replies, log, maxWaitingSync, home } = this.#options;
+    if (replies.size >= maxWaitingSync) return faults.tooManyWaiting();
+    const deadlineMs = record.expiresAtMs + target.timeoutMs + REPLY_MARGIN_MS;
+    replies.expect(record.id, deadlineMs, (reply: Reply) => sendReply(response, record, reply, home));
+    try {
+      await log.append(record);
+      return undefined;
+    } catch (error) {
+      replies.forget(record.id);
+      if (error instanceof LogUnavailableError) return faults.logUnavailable();
+      throw error;
+    }
+  }
+}
+
+function invocationRecord(id: string, parameters: InvokeParameters, target: InvokeTarget, payload: Buffer, nowMs: number): InvocationRecord {
+  const { record } = target;
+  const sync = parameters.type === 'RequestResponse';
+  return {
+    v: 1,
+    id,
+    kind: sync ? 'sync' : 'async',
+    account: record.account,
+    functionName: record.name,
+    functionUid: record.uid,
+    version: target.version,
+    invokedArn: target.invokedArn,
+    acceptedAtMs: nowMs,
+    // A sync caller waits for a start at most as long as an init and a run of its own may take.
+    expiresAtMs: nowMs + (sync ? INIT_LIMIT_MS + target.timeoutMs : MAX_EVENT_AGE_MS),
+    attempt: 1,
+    throttles: 0,
+    ...(parameters.clientContext === undefined ? {} : { clientContext: parameters.clientContext }),
+    traceId: parameters.traceId,
+    logTail: parameters.logTail && sync,
+    payload,
+  };
+}

@@ -1,0 +1,69 @@
+/**
+ * `npm run bench`: Sluice beside its floors and its nearest peer, in one run on one machine. It reports and never judges: its exit code
+ * says whether everything could be measured, not whether a target was reached.
+ */
+import { writeFile } from 'node:fs/promises';
+import { Command, Option } from 'commander';
+import { installPeers } from './install.ts';
+import { machine } from './machine.ts';
+import { asynchronous } from './parts/async.ts';
+import { cold } from './parts/cold.ts';
+import { express } from './parts/express.ts';
+import { idle } from './parts/idle.ts';
+import { scale } from './parts/scale.ts';
+import { warm } from './parts/warm.ts';
+import { profileWarm } from './profile.ts';
+import { joinReports, renderMarkdown, renderText, type PartReport, type Report } from './report.ts';
+
+type Part = (say: (what: string) => void) => Promise<PartReport>;
+
+/** In the order in which they run. */
+const PARTS: Readonly<Record<string, Part>> = { warm, cold, idle, scale, async: asynchronous, express };
+const NEEDS_PEERS: readonly string[] = ['warm'];
+
+interface Options {
+  readonly only?: readonly string[];
+  readonly output: 'text' | 'json';
+  readonly markdown?: string;
+  readonly profile?: boolean;
+}
+
+function progress(part: string): (what: string) => void {
+  const startedAt = Date.now();
+  return (what) => process.stderr.write(`${part}: ${what} (${((Date.now() - startedAt) / 1000).toFixed(0)} s)\n`);
+}
+
+async function measure(names: readonly string[]): Promise<Report> {
+  const parts: PartReport[] = [];
+  for (const name of names) {
+    try {
+      if (NEEDS_PEERS.includes(name)) await installPeers();
+      const part = PARTS[name];
+      if (part !== undefined) parts.push(await part(progress(name)));
+    } catch (error) {
+      parts.push({ tables: [], targets: [], notes: [], failures: [`${name}: ${(error as Error).message}`] });
+    }
+  }
+  return { takenAt: new Date().toISOString(), machine: machine(), ...joinReports(parts) };
+}
+
+async function main(options: Options): Promise<void> {
+  if (options.profile === true) {
+    process.stdout.write(await profileWarm(progress('profile')));
+    return;
+  }
+  const report = await measure(options.only ?? Object.keys(PARTS));
+  process.stdout.write(options.output === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : renderText(report));
+  if (options.markdown !== undefined) await writeFile(options.markdown, renderMarkdown(report));
+  process.exitCode = report.failures.length === 0 ? 0 : 1;
+}
+
+const options = new Command('npm run bench --')
+  .description('Measures Sluice beside a bare server, the Runtime API alone and serverless-offline. Takes about four minutes.')
+  .addOption(new Option('--only <parts...>', 'run only these parts').choices(Object.keys(PARTS)))
+  .addOption(new Option('--output <format>', 'what to print').choices(['text', 'json']).default('text'))
+  .option('--markdown <file>', 'write the tables for the documentation as well')
+  .option('--profile', 'instead of measuring, write a CPU profile of Sluice under warm load and print where the time goes')
+  .parse()
+  .opts<Options>();
+await main(options);

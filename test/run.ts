@@ -1,0 +1,65 @@
+/**
+ * `npm test`: type check and lint side by side, then every test but the end-to-end ones (`npm run e2e`).
+ * `npm test -- PATTERN…` runs only test files whose paths contain one of the patterns, without type check and lint.
+ */
+import { spawn } from 'node:child_process';
+import { glob } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '..');
+const SUITES: Readonly<Record<string, readonly string[]>> = {
+  test: ['unit', 'contract', 'simulation', 'conformance'],
+  e2e: ['e2e'],
+};
+
+interface Step {
+  readonly name: string;
+  readonly command: readonly string[];
+}
+
+/** Runs a step; its output is shown as it comes if `live`, otherwise only when it fails. */
+function run(step: Step, live: boolean): Promise<boolean> {
+  const [command = '', ...args] = step.command;
+  const startedMs = performance.now();
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: ROOT, stdio: ['ignore', live ? 'inherit' : 'pipe', live ? 'inherit' : 'pipe'] });
+    const output: Buffer[] = [];
+    child.stdout?.on('data', (chunk: Buffer) => output.push(chunk));
+    child.stderr?.on('data', (chunk: Buffer) => output.push(chunk));
+    child.on('close', (code) => {
+      const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+      if (code !== 0) process.stdout.write(Buffer.concat(output));
+      process.stdout.write(`${code === 0 ? '✔' : '✖'} ${step.name} (${seconds} s)\n`);
+      resolve(code === 0);
+    });
+  });
+}
+
+async function testFiles(suite: string, patterns: readonly string[]): Promise<string[]> {
+  const files: string[] = [];
+  for (const folder of SUITES[suite] ?? []) {
+    for await (const file of glob(`test/${folder}/**/*.test.ts`, { cwd: ROOT })) files.push(file);
+  }
+  return files.filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern))).sort();
+}
+
+const [suite = 'test', ...patterns] = process.argv.slice(2);
+if (!(suite in SUITES)) {
+  process.stderr.write(`There is no suite ${suite}; give one of ${Object.keys(SUITES).join(', ')}.\n`);
+  process.exit(2);
+}
+let passed = true;
+if (suite === 'test' && patterns.length === 0) {
+  const checks = await Promise.all([
+    run({ name: 'type check', command: [process.execPath, 'node_modules/typescript/bin/tsc', '--noEmit'] }, false),
+    run({ name: 'lint', command: [process.execPath, 'node_modules/eslint/bin/eslint.js', '.'] }, false),
+  ]);
+  passed = checks.every(Boolean);
+}
+const files = await testFiles(suite, patterns);
+if (files.length === 0) {
+  process.stderr.write(`No test file of the suite ${suite} matches ${patterns.join(', ')}.\n`);
+  process.exit(2);
+}
+const tests = await run({ name: `${files.length} test files`, command: [process.execPath, '--test', '--test-concurrency=2', ...files] }, true);
+process.exitCode = passed && tests ? 0 : 1;

@@ -1,0 +1,51 @@
+import type { Command } from '../../controller/scheduler/messages.ts';
+import { neighbourScenario, smallScenario, type Scenario } from './scenario.ts';
+import type { Sabotage } from './world.ts';
+
+/** The scheduler without one of its guards, or told or heard wrongly, and the invariant that must then break. */
+export interface Twin {
+  readonly name: string;
+  /** Number of the invariant in DESIGN.md. */
+  readonly invariant: number;
+  readonly sabotage: () => Sabotage;
+  /** Scenarios in which the guard matters; small ones where nothing else is said. */
+  readonly scenario?: (seed: number) => Scenario;
+}
+
+/** Drops every n-th command of a kind. */
+function dropping(kind: Command['kind'], every: number): () => Sabotage {
+  return () => {
+    let seen = 0;
+    return { commands: (commands) => commands.filter((command) => command.kind !== kind || ++seen % every !== 0) };
+  };
+}
+
+export const TWINS: readonly Twin[] = [
+  { name: 'a postponement gets lost', invariant: 1, sabotage: dropping('postpone', 20) },
+  { name: 'a settlement gets lost', invariant: 1, sabotage: dropping('settle', 50) },
+  { name: 'a failed invocation is given up at once', invariant: 1, sabotage: () => ({ decisions: { afterFailure: () => ({ kind: 'over', reason: 'retriesExhausted' }) } }) },
+  { name: 'retries never end', invariant: 1, sabotage: () => ({ decisions: { afterFailure: ({ nowMs }) => ({ kind: 'again', notBeforeMs: nowMs + 1 }) } }) },
+  { name: 'any completion is believed', invariant: 2, sabotage: () => ({ decisions: { isCurrent: () => true } }) },
+  { name: 'a second delivery is taken for a new one', invariant: 3, sabotage: () => ({ decisions: { isDuplicate: () => false } }) },
+  {
+    name: 'an invocation is dispatched twice',
+    invariant: 3,
+    sabotage: () => ({ commands: (commands) => commands.flatMap((command) => (command.kind === 'dispatch' ? [command, command] : [command])) }),
+  },
+  { name: 'updates are not heard of', invariant: 3, sabotage: () => ({ hides: (event) => event.kind === 'functionChanged' }), scenario: (seed) => ({ ...smallScenario(seed), updates: 50, keepAliveMinMs: 60_000 }) },
+  { name: 'leases never end', invariant: 4, sabotage: () => ({ decisions: { leaseEndMs: () => 1e15 } }), scenario: (seed) => ({ ...smallScenario(seed), hangShare: 0.05, syncShare: 0.5 }) },
+  { name: 'age is not looked at', invariant: 4, sabotage: () => ({ decisions: { isExpired: () => false } }), scenario: (seed) => ({ ...smallScenario(seed), maxEventAgeMs: 400, restarts: 3 }) },
+  { name: 'a rejection gets lost', invariant: 4, sabotage: dropping('reject', 10), scenario: (seed) => ({ ...smallScenario(seed), syncShare: 1, accountConcurrency: 5, restarts: 0, invocations: 800 }) },
+  { name: 'everyone is admitted', invariant: 5, sabotage: () => ({ decisions: { admit: () => undefined } }) },
+  {
+    name: 'reservations of others are not respected',
+    invariant: 5,
+    sabotage: () => ({ decisions: { admit: ({ accountInUse, accountLimit }) => (accountInUse < accountLimit ? undefined : 'ConcurrentInvocationLimitExceeded') } }),
+    scenario: (seed) => ({ ...smallScenario(seed), reservationChanges: 20, accountConcurrency: 20 }),
+  },
+  { name: 'a throttle counts as an attempt', invariant: 5, sabotage: () => ({ commands: (commands) => commands.map((command) => (command.kind === 'postpone' && command.throttles > 0 ? { ...command, attempt: command.attempt + 1, throttles: 0 } : command)) }) },
+  { name: 'nobody gives way', invariant: 6, sabotage: () => ({ decisions: { givesWay: () => false } }), scenario: neighbourScenario },
+  { name: 'more environments start than invocations wait', invariant: 6, sabotage: () => ({ decisions: { startsWanted: ({ waiting }) => ({ count: waiting + 1, recheckAtMs: Infinity }) } }) },
+  { name: 'environments are kept for ever', invariant: 7, sabotage: () => ({ decisions: { keepAliveMs: () => Infinity } }) },
+  { name: 'stops are not carried out', invariant: 7, sabotage: dropping('stop', 1) },
+];

@@ -1,0 +1,421 @@
+import { decisions as guarded, type Decisions } from '../../controller/scheduler/decisions/decisions.ts';
+import { conservationDrift } from '../../controller/scheduler/ledger.ts';
+import type { Command, SchedulerEvent } from '../../controller/scheduler/messages.ts';
+import { Scheduler } from '../../controller/scheduler/scheduler.ts';
+import type { InvocationHead } from '../../platform/invocation-log/invocation-log.ts';
+import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
+import type { Completion, EnvironmentDeparture } from '../../platform/protocol/controller-link.ts';
+import { Future } from './future.ts';
+import { Prng } from './prng.ts';
+import type { Scenario } from './scenario.ts';
+import { TraceHash } from './trace-hash.ts';
+import { Violation, Witness, type SimEnvironment, type SimFunction, type SimInvocation } from './witness.ts';
+
+/** What a twin takes away from the scheduler. */
+export interface Sabotage {
+  readonly decisions?: Partial<Decisions>;
+  /** Tampers with the commands of one turn. */
+  readonly commands?: (commands: readonly Command[]) => readonly Command[];
+  /** Keeps events from the scheduler. */
+  readonly hides?: (event: SchedulerEvent) => boolean;
+}
+
+export interface RunResult {
+  /** Of every command with its time: equal for equal runs. */
+  readonly hash: string;
+  readonly totals: Witness['totals'];
+  /** Largest number of functions that the scheduler held state of at once. */
+  readonly mostFunctions: number;
+  readonly turns: number;
+}
+
+const STARTED_AT_MS = 1_700_000_000_000;
+const ERROR_BODY = Buffer.from('{"errorType":"Simulated"}');
+/** How long a stop takes, and how long a controller is away. */
+const STOP_MEAN_MS = 3;
+const RESTART_MS = 500;
+/** Invariants over the whole state are checked every so many turns. */
+const AUDIT_EVERY = 1_000;
+/** A run that needs more turns per invocation does not come to rest. */
+const TURNS_PER_INVOCATION_MAX = 2_000;
+
+/** Runs one scenario to its end under virtual time. Throws {@link Violation}. */
+export function simulate(scenario: Scenario, sabotage: Sabotage = {}): RunResult {
+  return new World(scenario, sabotage).run();
+}
+
+/** Gateways, log, catalogue and workers around one scheduler after another. */
+class World {
+  private nowMs = STARTED_AT_MS;
+  private readonly dice: Prng;
+  private readonly future = new Future();
+  private readonly trace = new TraceHash();
+  private readonly witness: Witness;
+  private readonly functions: SimFunction[] = [];
+  private readonly environments = new Map<string, SimEnvironment>();
+  /** By delivery, what the scheduler has. */
+  private readonly held = new Map<number, SimInvocation>();
+  /** Async invocations that are in the log: accepted and not over. */
+  private readonly logged = new Map<string, SimInvocation>();
+  /** Deliveries of invocations that were delivered before. */
+  private readonly duplicates = new Set<number>();
+  private waitingForController: SimInvocation[] = [];
+  private scheduler: Scheduler | undefined;
+  private epoch = 0;
+  private invocations = 0;
+  private deliveries = 0;
+  private turns = 0;
+  private mostFunctions = 0;
+  /** What happened in this turn lets a function's failure count as an attempt. */
+  private functionFailed = false;
+  private readonly scenario: Scenario;
+  private readonly sabotage: Sabotage;
+
+  constructor(scenario: Scenario, sabotage: Sabotage) {
+    this.scenario = scenario;
+    this.sabotage = sabotage;
+    this.dice = new Prng(scenario.seed);
+    this.witness = new Witness(scenario);
+    for (let index = 0; index < scenario.functions; index++) this.functions.push(this.newFunction(index, 0));
+    this.startController();
+    this.planDisturbances();
+    this.planArrival();
+  }
+
+  run(): RunResult {
+    const { scenario } = this;
+    const turnsMax = scenario.invocations * TURNS_PER_INVOCATION_MAX;
+    for (;;) {
+      const wakeMs = this.scheduler?.nextWakeMs ?? Infinity;
+      const nextMs = Math.min(this.future.nextMs, wakeMs);
+      if (nextMs === Infinity) break;
+      this.nowMs = Math.max(this.nowMs, nextMs);
+      if (wakeMs <= this.future.nextMs) this.tell({ kind: 'tick' });
+      else this.future.take()?.();
+      if (this.turns > turnsMax) this.witness.fail(7, 'the scheduler does not come to rest.');
+    }
+    this.auditEnd();
+    return { hash: this.trace.digest(), totals: this.witness.totals, mostFunctions: this.mostFunctions, turns: this.turns };
+  }
+
+  private tell(event: SchedulerEvent): void {
+    if (this.scheduler === undefined || this.sabotage.hides?.(event) === true) return;
+    const commands = this.scheduler.handle(event, this.nowMs);
+    for (const command of this.sabotage.commands?.(commands) ?? commands) this.carryOut(command);
+    this.functionFailed = false;
+    if (++this.turns % AUDIT_EVERY === 0) this.audit();
+  }
+
+  private carryOut(command: Command): void {
+    this.trace.add(this.nowMs, command);
+    switch (command.kind) {
+      case 'start':
+        this.startEnvironment(command.environmentId, command.spec);
+        return;
+      case 'stop':
+        this.stopEnvironment(command.environmentId);
+        return;
+      case 'dispatch':
+        this.dispatch(this.held.get(command.deliveryId), this.environments.get(command.environmentId));
+        return;
+      default:
+        this.end(command);
+    }
+  }
+
+  /** The scheduler is done with a delivery. */
+  private end(command: Exclude<Command, { kind: 'start' | 'stop' | 'dispatch' }>): void {
+    if (command.kind === 'settle' && command.outcome === 'duplicate') {
+      if (!this.duplicates.delete(command.deliveryId)) this.witness.fail(1, `delivery ${command.deliveryId} is dropped as a second one, which it is not.`);
+      return;
+    }
+    const invocation = this.held.get(command.deliveryId);
+    this.held.delete(command.deliveryId);
+    this.witness.ended(invocation, command, this.functionFailed, this.nowMs);
+    if (invocation === undefined) return;
+    if (command.kind === 'postpone') this.future.plan(command.notBeforeMs, () => this.deliver(invocation));
+    else this.logged.delete(invocation.id);
+  }
+
+  private deliver(invocation: SimInvocation): void {
+    if (this.scheduler === undefined) {
+      this.waitingForController.push(invocation);
+      return;
+    }
+    const deliveryId = this.deliveries++;
+    this.held.set(deliveryId, invocation);
+    this.witness.delivered(invocation, deliveryId, this.nowMs);
+    this.tell(this.delivery(invocation, deliveryId));
+    if (this.held.has(deliveryId)) this.witness.admitted(invocation);
+    if (invocation.kind === 'async' && this.dice.chance(this.scenario.duplicateShare) && invocation.deliveryId !== undefined) {
+      this.future.plan(this.nowMs + this.dice.around(5), () => this.deliverAgain(invocation, deliveryId));
+    }
+  }
+
+  /** The log delivers at least once: here a second time, while the first is not settled. */
+  private deliverAgain(invocation: SimInvocation, firstDeliveryId: number): void {
+    if (this.scheduler === undefined || this.held.get(firstDeliveryId) !== invocation) return;
+    const deliveryId = this.deliveries++;
+    this.duplicates.add(deliveryId);
+    this.tell(this.delivery(invocation, deliveryId));
+    if (this.duplicates.has(deliveryId)) this.witness.fail(3, `${invocation.id} was delivered twice and is held twice.`);
+  }
+
+  private delivery(invocation: SimInvocation, deliveryId: number): SchedulerEvent {
+    const { fn } = invocation;
+    const head = this.head(invocation);
+    if (fn.deleted) return { kind: 'orphaned', deliveryId, head };
+    return { kind: 'arrived', deliveryId, head, target: { spec: specOf(fn, invocation.version), reservedConcurrency: fn.reservedConcurrency } };
+  }
+
+  private head(invocation: SimInvocation): InvocationHead {
+    const { id, kind, fn, version, acceptedAtMs, expiresAtMs, attempt, throttles } = invocation;
+    return { v: 1, id, kind, account: '000000000000', functionName: fn.name, functionUid: fn.uid, version, invokedArn: '', acceptedAtMs, expiresAtMs, attempt, throttles, traceId: '', logTail: false, payloadBytes: 2 };
+  }
+
+  // Gateways
+
+  private planArrival(): void {
+    if (this.invocations >= this.scenario.invocations) return;
+    const { burstShare, burstSize, spanMs, invocations } = this.scenario;
+    const perArrival = 1 - burstShare + burstShare * burstSize;
+    this.future.plan(this.nowMs + Math.round(-Math.log(1 - this.dice.next()) * (spanMs / invocations) * perArrival), () => {
+      const fn = this.someFunction();
+      const count = this.dice.chance(burstShare) ? burstSize : 1;
+      for (let i = 0; i < count && this.invocations < invocations; i++) this.accept(fn);
+      this.planArrival();
+    });
+  }
+
+  /** Some functions are called far more often than others. */
+  private someFunction(): SimFunction {
+    return this.functions[Math.floor(this.functions.length * this.dice.next() ** 3)] as SimFunction;
+  }
+
+  private accept(fn: SimFunction): void {
+    const { syncShare, syncPatienceMs, maxEventAgeMs } = this.scenario;
+    const kind = this.dice.chance(syncShare) ? 'sync' : 'async';
+    const version = fn.hasPublished && this.dice.chance(0.3) ? '1' : '$LATEST';
+    const invocation: SimInvocation = {
+      id: `i${this.invocations++}`, kind, fn, version, acceptedAtMs: this.nowMs, expiresAtMs: this.nowMs + (kind === 'sync' ? syncPatienceMs : maxEventAgeMs), attempt: 1, throttles: 0,
+      deliveryId: undefined, deliveredAtMs: 0, environmentId: undefined, startedAtMs: undefined, result: undefined, answered: false,
+    };
+    if (kind === 'sync' && this.scheduler === undefined) return;
+    this.witness.totals.accepted++;
+    if (kind === 'async') this.logged.set(invocation.id, invocation);
+    this.deliver(invocation);
+  }
+
+  // Workers
+
+  private startEnvironment(id: string, spec: ExecutionSpec): void {
+    const fn = this.functionOfSpec(spec) ?? this.witness.fail(3, `an environment of ${spec.id} is started, which does not exist.`);
+    const environment: SimEnvironment = { id, fn, version: spec.version, specId: spec.id, memoryMiB: spec.configuration.memoryMiB, state: 'starting', toldToStop: false, invocation: undefined, runs: 0 };
+    this.environments.set(id, environment);
+    this.witness.started(environment);
+    const fails = fn.crashes || this.dice.chance(this.scenario.initFailureShare);
+    this.future.plan(this.nowMs + this.dice.around(fn.startMeanMs), () => {
+      if (environment.state !== 'starting' || environment.toldToStop) return;
+      if (fails) {
+        this.leave(environment, this.dice.chance(0.8) ? { kind: 'initFailed', errorBody: ERROR_BODY } : { kind: 'cannotStart', message: 'simulated' });
+      } else {
+        environment.state = 'ready';
+        this.witness.noLongerStarting(environment);
+        this.tell({ kind: 'environmentReady', environmentId: id });
+      }
+    });
+  }
+
+  private functionOfSpec(spec: ExecutionSpec): SimFunction | undefined {
+    const fn = this.functions[Number(spec.functionName.slice(1))];
+    return fn !== undefined && spec.id.includes(fn.uid) ? fn : undefined;
+  }
+
+  private stopEnvironment(id: string): void {
+    const environment = this.environments.get(id);
+    if (environment === undefined || environment.toldToStop) return;
+    if (environment.state === 'starting') this.witness.noLongerStarting(environment);
+    environment.toldToStop = true;
+    this.future.plan(this.nowMs + this.dice.around(STOP_MEAN_MS), () => this.leave(environment, { kind: 'stopped' }));
+  }
+
+  private leave(environment: SimEnvironment, cause: EnvironmentDeparture['cause'], completion?: Completion): void {
+    if (environment.state === 'gone') return;
+    if (environment.state === 'starting' && !environment.toldToStop) this.witness.noLongerStarting(environment);
+    this.functionFailed = cause.kind === 'initFailed' || completion?.outcome === 'functionError';
+    this.witness.environmentGone(environment);
+    this.environments.delete(environment.id);
+    this.tell({ kind: 'environmentGone', departure: { environmentId: environment.id, cause, ...(completion && { completion }) } });
+  }
+
+  private dispatch(invocation: SimInvocation | undefined, environment: SimEnvironment | undefined): void {
+    const currentSpecId = environment !== undefined && !environment.fn.deleted ? specOf(environment.fn, environment.version).id : undefined;
+    this.witness.dispatched(invocation, environment, currentSpecId, this.nowMs);
+    if (invocation === undefined || environment === undefined) return;
+    const { fn } = environment;
+    const { dice, scenario, epoch } = this;
+    if (dice.chance(scenario.hangShare)) return;
+    const run = environment.runs;
+    const tookMs = Math.min(fn.timeoutMs, dice.around(fn.durationMeanMs));
+    const timedOut = tookMs === fn.timeoutMs;
+    const lost = dice.chance(scenario.lossShare);
+    const outcome = timedOut || dice.chance(scenario.functionErrorShare) ? 'functionError' : 'success';
+    const completion: Completion = { invocationId: invocation.id, epoch, outcome, durationMs: tookMs };
+    this.future.plan(this.nowMs + (lost ? dice.between(0, tookMs) : tookMs), () => {
+      if (environment.state !== 'running' || environment.runs !== run) return;
+      if (lost) {
+        this.leave(environment, { kind: 'workerLost' });
+        return;
+      }
+      if (invocation.environmentId === environment.id) {
+        invocation.result = outcome;
+        if (invocation.kind === 'sync') this.witness.answered(invocation, this.nowMs);
+      }
+      if (timedOut) {
+        this.leave(environment, { kind: 'failed' }, completion);
+        return;
+      }
+      this.tell({ kind: 'responded', environmentId: environment.id });
+      this.future.plan(this.nowMs + dice.between(0, 1), () => this.report(environment, completion));
+    });
+  }
+
+  private report(environment: SimEnvironment, completion: Completion): void {
+    if (environment.state !== 'running' || environment.invocation?.id !== completion.invocationId) return;
+    environment.state = 'ready';
+    environment.invocation = undefined;
+    this.functionFailed = completion.outcome === 'functionError';
+    this.tell({ kind: 'invocationDone', environmentId: environment.id, completion });
+    if (this.dice.chance(this.scenario.staleReportShare)) this.future.plan(this.nowMs + this.dice.around(20), () => this.tell({ kind: 'invocationDone', environmentId: environment.id, completion }));
+  }
+
+  // What goes wrong, and what changes
+
+  private planDisturbances(): void {
+    const { restarts, workerLosses, updates, deletions, reservationChanges, spanMs } = this.scenario;
+    const plan = (count: number, action: () => void): void => {
+      for (let i = 0; i < count; i++) this.future.plan(STARTED_AT_MS + this.dice.between(0, spanMs), action);
+    };
+    plan(restarts, () => this.loseController());
+    plan(workerLosses, () => {
+      for (const environment of [...this.environments.values()]) if (this.dice.chance(0.2)) this.leave(environment, { kind: 'workerLost' });
+    });
+    plan(updates, () => {
+      const fn = this.someFunction();
+      fn.revision++;
+      this.announce(fn);
+    });
+    plan(deletions, () => {
+      const fn = this.someFunction();
+      this.witness.reserve(fn, undefined);
+      fn.deleted = true;
+      this.functions[fn.index] = this.newFunction(fn.index, fn.revision + 1);
+      this.tell({ kind: 'functionChanged', functionUid: fn.uid, reservedConcurrency: undefined, specs: new Map() });
+      this.announceAccount();
+    });
+    plan(reservationChanges, () => {
+      const fn = this.someFunction();
+      const spare = this.scenario.accountConcurrency - this.witness.accountReserved + (fn.reservedConcurrency ?? 0);
+      this.witness.reserve(fn, this.dice.chance(0.3) ? undefined : this.dice.between(0, Math.floor(spare * this.scenario.reservationShareMax)));
+      this.announceAccount();
+      this.announce(fn);
+    });
+  }
+
+  private announce(fn: SimFunction): void {
+    const versions = fn.hasPublished ? ['$LATEST', '1'] : ['$LATEST'];
+    this.tell({ kind: 'functionChanged', functionUid: fn.uid, reservedConcurrency: fn.reservedConcurrency, specs: new Map(versions.map((version) => [version, specOf(fn, version)])) });
+  }
+
+  private announceAccount(): void {
+    this.tell({ kind: 'accountChanged', account: '000000000000', reservedConcurrency: this.witness.accountReserved });
+  }
+
+  private startController(): void {
+    const { accountConcurrency, asyncRetryBaseMs, keepAliveMinMs, keepAliveMaxMs, maxEnvironments, maxMemoryMiB } = this.scenario;
+    this.scheduler = new Scheduler({
+      epoch: ++this.epoch,
+      settings: { accountConcurrency, asyncRetryBaseMs, keepAliveMinMs, keepAliveMaxMs },
+      capacity: { maxEnvironments, maxMemoryMiB },
+      decisions: { ...guarded, ...this.sabotage.decisions },
+      random: this.dice.next,
+    });
+    this.announceAccount();
+    const delivered = this.waitingForController;
+    this.waitingForController = [];
+    for (const invocation of delivered) this.deliver(invocation);
+  }
+
+  /** The process dies with its environments and its callers' connections; what is in the log is delivered again. */
+  private loseController(): void {
+    if (this.scheduler === undefined) return;
+    this.scheduler = undefined;
+    for (const environment of this.environments.values()) {
+      if (environment.state === 'starting' && !environment.toldToStop) this.witness.noLongerStarting(environment);
+      this.witness.environmentGone(environment);
+    }
+    this.environments.clear();
+    this.duplicates.clear();
+    for (const invocation of this.held.values()) {
+      this.witness.release(invocation);
+      if (invocation.kind === 'async') this.waitingForController.push(invocation);
+      else this.witness.totals.lostWithController++;
+    }
+    this.held.clear();
+    this.future.plan(this.nowMs + RESTART_MS, () => this.startController());
+  }
+
+  private newFunction(index: number, generation: number): SimFunction {
+    const { dice, scenario } = this;
+    return {
+      index, uid: `u${index}.${generation};`, name: `f${index}`, revision: generation, deleted: false,
+      durationMeanMs: dice.around(scenario.durationMeanMs), startMeanMs: dice.around(scenario.startMeanMs), timeoutMs: dice.chance(0.9) ? 3_000 : 1_000, memoryMiB: dice.chance(0.9) ? 128 : 1_024,
+      crashes: dice.chance(scenario.crashLoopShare), hasPublished: dice.chance(0.1), reservedConcurrency: undefined, held: 0, waiting: new Map(), starting: new Map(),
+    };
+  }
+
+  // Audits of the whole state
+
+  private audit(): void {
+    const snapshot = this.scheduler?.snapshot();
+    if (snapshot === undefined) return;
+    const { sync, async: events } = snapshot.invocations;
+    for (const [kind, counts] of Object.entries(snapshot.invocations)) {
+      const drift = conservationDrift(counts);
+      if (drift !== 0) this.witness.fail(1, `of ${counts.accepted} accepted ${kind} invocations ${drift} are nowhere.`);
+    }
+    const held = sync.waiting + sync.running + events.waiting + events.running;
+    if (held !== this.held.size || held !== snapshot.held) this.witness.fail(1, `the scheduler counts ${held} invocations, holds ${snapshot.held} and has been given ${this.held.size}.`);
+    if (snapshot.environments.all !== this.witness.pool.environments) this.witness.fail(7, `the scheduler counts ${snapshot.environments.all} environments where ${this.witness.pool.environments} are.`);
+    if (snapshot.functions > held + snapshot.environments.all) this.witness.fail(7, `state of ${snapshot.functions} functions is kept for ${held} invocations and ${snapshot.environments.all} environments.`);
+    if (snapshot.timers > held + 2 * snapshot.environments.all + snapshot.functions * 2) this.witness.fail(7, `${snapshot.timers} timers are kept.`);
+    this.mostFunctions = Math.max(this.mostFunctions, snapshot.functions);
+  }
+
+  private auditEnd(): void {
+    this.audit();
+    const snapshot = this.scheduler?.snapshot();
+    if (this.logged.size > 0) this.witness.fail(1, `${this.logged.size} async invocations were accepted and never came to an end, ${[...this.logged.keys()][0]} first.`);
+    const unanswered = [...this.held.values()][0];
+    if (unanswered !== undefined) this.witness.fail(4, `${this.held.size} invocations are held for ever, ${unanswered.id} first.`);
+    if (snapshot === undefined || snapshot.functions + snapshot.held + snapshot.timers + snapshot.environments.all > 0) this.witness.fail(7, `at rest the scheduler keeps ${JSON.stringify(snapshot)}.`);
+    const { accepted, succeeded, failed, rejected, deadLettered, expired, lostWithController } = this.witness.totals;
+    if (accepted !== succeeded + failed + rejected + deadLettered + expired + lostWithController) this.witness.fail(1, `${accepted} accepted, but ${JSON.stringify(this.witness.totals)}.`);
+  }
+}
+
+function specOf(fn: SimFunction, version: string): ExecutionSpec {
+  return {
+    id: `000000000000/${fn.name}/${fn.uid}/${version}/${version === '1' ? 'fixed' : fn.revision}`,
+    account: '000000000000',
+    functionName: fn.name,
+    version,
+    versionArn: '',
+    configuration: {
+      runtime: 'nodejs24.x', handler: 'index.handler', role: '', description: '', timeoutSec: fn.timeoutMs / 1_000, memoryMiB: fn.memoryMiB, ephemeralStorageMiB: 512, environment: undefined,
+      architecture: 'x86_64', tracingMode: 'PassThrough', logGroup: '', code: { sha256: '', sizeBytes: 0, objectKey: '' },
+    },
+  };
+}
+
+export { Violation };

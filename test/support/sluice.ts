@@ -1,0 +1,32 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { LambdaClient } from '@aws-sdk/client-lambda';
+import { startEmbedded } from '../../cli/embedded.ts';
+import { readSettings } from '../../platform/configuration/settings.ts';
+import { lambdaClient, sluiceVariables } from './access.ts';
+
+/** A whole Sluice in this process, on a free port and in a folder of its own. */
+export interface TestSluice {
+  readonly url: string;
+  readonly dataDir: string;
+  /** Does not repeat requests: a test sees what the first answer was. */
+  readonly lambda: LambdaClient;
+  /** Stops it and removes its folder. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Starts a Sluice with these variables set on top of what tests need: quiet, free port, own folder. */
+export async function startSluice(variables: Readonly<Record<string, string>> = {}): Promise<TestSluice> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-test-'));
+  const settings = readSettings({ ...sluiceVariables(), SLUICE_PORT: '0', SLUICE_DATA: dataDir, SLUICE_LOG_LEVEL: 'error', ...variables });
+  const running = await startEmbedded(settings);
+  const lambda = lambdaClient(running.url);
+  let stopped: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    lambda.destroy();
+    await running.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  };
+  return { url: running.url, dataDir, lambda, stop: () => (stopped ??= stop()) };
+}

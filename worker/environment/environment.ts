@@ -1,0 +1,393 @@
+import type { Clock, Timer } from '../../platform/clock.ts';
+import type { FunctionLogs } from '../../platform/function-logs/function-logs.ts';
+import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
+import type { InvocationRecord } from '../../platform/model/invocation.ts';
+import type { Assignment, Completion, ControllerLink, EnvironmentDeparture, EnvironmentPoll } from '../../platform/protocol/controller-link.ts';
+import type { ReplyChannel } from '../../platform/protocol/reply.ts';
+import type { Logger } from '../../platform/telemetry/logger.ts';
+import type { CodeCache } from '../code/code-cache.ts';
+import type { Launcher } from '../process/launcher.ts';
+import type { MemoryWatch, WatchedProcess } from '../process/memory-watch.ts';
+import { proportionalMemoryKiB, type MemoryUse } from '../process/process-tree.ts';
+import type { ExitStatus } from '../process/runtime-process.ts';
+import type { RuntimeApi } from '../runtime-api/server.ts';
+import { MAX_RESPONSE_BYTES } from '../runtime-api/limits.ts';
+import type { CallVerdict, RuntimeCalls, RuntimeResponse, WaitingNext } from '../runtime-api/runtime-calls.ts';
+import type { RuntimeFamily } from '../runtimes/runtime.ts';
+import { boundedErrorBody, clientContextHeader } from './bodies.ts';
+import { LogWriter } from './log-writer.ts';
+import { endLine, errorBody, EXIT_ERROR_TYPE, exitMessage, initReportLine, initStartLine, OUT_OF_MEMORY_TYPE, reportLine, RESPONSE_TOO_LARGE_TYPE, startLine, TIMED_OUT_TYPE, timedOutMessage, type Report } from './report-lines.ts';
+import { startRuntime, type StartedRuntime } from './start-runtime.ts';
+import { mayFollow, type EnvironmentState } from './states.ts';
+import { newLogStream } from './variables.ts';
+
+/** The init phase is limited to 10 seconds (Lambda guide, "Understanding the Lambda execution environment lifecycle"). */
+export const INIT_LIMIT_MS = 10_000;
+/** Output is waited for at most this many turns of the event loop, so that a process that prints without end cannot hold up its own end. */
+const MAX_DRAIN_TURNS = 64;
+
+export interface EnvironmentContext {
+  readonly link: ControllerLink;
+  readonly replies: ReplyChannel;
+  readonly functionLogs: FunctionLogs;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly runtimeApi: RuntimeApi;
+  readonly code: CodeCache;
+  readonly launcher: Launcher;
+  readonly memory: MemoryWatch;
+  readonly region: string;
+  readonly endpointUrl: string;
+}
+
+interface Running {
+  readonly invocation: InvocationRecord;
+  readonly epoch: number;
+  readonly startedAt: number;
+  readonly timer: Timer;
+  /** Set once it has ended. */
+  completion: Completion | undefined;
+  logOpen: boolean;
+}
+
+interface Outcome {
+  readonly kind: 'success' | 'functionError';
+  readonly body: Buffer;
+  readonly contentType?: string;
+  readonly status?: Report['status'];
+}
+
+/** One execution environment; its states are those of {@link EnvironmentState}. */
+export class Environment implements RuntimeCalls, WatchedProcess {
+  readonly id: string;
+  pid = 0;
+  readonly #spec: ExecutionSpec;
+  readonly #context: EnvironmentContext;
+  readonly #onGone: () => void;
+  readonly #logStream: string;
+  readonly #log: LogWriter;
+  #state: EnvironmentState = 'starting';
+  #runtime: StartedRuntime | undefined;
+  #initTimer: Timer | undefined;
+  #initStartedAt = 0;
+  #initDurationMs: number | undefined;
+  #initError: Buffer | undefined;
+  #waiting: WaitingNext | undefined;
+  #assigned: Extract<Assignment, { kind: 'invoke' }> | undefined;
+  #running: Running | undefined;
+  /** The invocation whose completion a poll has carried. */
+  #reported: Running | undefined;
+  #cause: EnvironmentDeparture['cause'] | undefined;
+  #peakKiB = 0;
+  #outOfMemory = false;
+  #outputChunks = 0;
+
+  constructor(id: string, spec: ExecutionSpec, context: EnvironmentContext, onGone: () => void) {
+    this.id = id;
+    this.#spec = spec;
+    this.#context = context;
+    this.#onGone = onGone;
+    this.#logStream = newLogStream(spec.version, context.clock.now());
+    this.#log = new LogWriter(context.functionLogs, spec.configuration.logGroup, this.#logStream, () => context.clock.now());
+  }
+
+  get state(): EnvironmentState {
+    return this.#state;
+  }
+
+  /** Starts it; never throws. */
+  start(family: RuntimeFamily): void {
+    startRuntime({ spec: this.#spec, family, calls: this, logStream: this.#logStream, ...this.#context }).then(
+      (runtime) => this.#started(runtime, family),
+      (error: unknown) => {
+        this.#end({ kind: 'cannotStart', message: error instanceof Error ? error.message : String(error) });
+        this.#leave();
+      },
+    );
+  }
+
+  /** Stops it in whatever state it is. Idempotent. */
+  close(): void {
+    this.#end({ kind: 'stopped' });
+  }
+
+  #to(state: EnvironmentState): void {
+    if (!mayFollow(this.#state, state)) throw new Error(`Environment ${this.id} cannot go from ${this.#state} to ${state}.`);
+    this.#state = state;
+  }
+
+  #started(runtime: StartedRuntime, family: RuntimeFamily): void {
+    this.#runtime = runtime;
+    if (this.#state !== 'starting') {
+      this.#leave();
+      return;
+    }
+    this.#to('initializing');
+    this.pid = runtime.process.pid;
+    this.#initStartedAt = runtime.startedAt;
+    this.#log.lines([initStartLine(this.#spec.configuration.runtime, runtime.version)]);
+    runtime.process.listen((source, chunk) => {
+      this.#outputChunks++;
+      this.#log.output(source, chunk);
+    });
+    void runtime.process.exited.then((status) => this.#exited(status));
+    this.#context.memory.busy(this);
+    this.#armInitTimer();
+    runtime.begin();
+    this.#context.launcher.expect(family);
+  }
+
+  /** After the init phase's own limit it may go on within the limit of the invocation that waits for it. */
+  #armInitTimer(): void {
+    const { clock } = this.#context;
+    this.#initTimer = clock.at(clock.now() + INIT_LIMIT_MS, () => {
+      this.#log.lines([initReportLine(INIT_LIMIT_MS, 'timeout')]);
+      const { timeoutSec } = this.#spec.configuration;
+      this.#initTimer = clock.at(clock.now() + timeoutSec * 1000, () => this.#failInit(errorBody(TIMED_OUT_TYPE, `Task timed out after ${timeoutSec.toFixed(2)} seconds`), 'timeout'));
+    });
+  }
+
+  next(waiting: WaitingNext): CallVerdict {
+    if (this.#state === 'initializing' && this.#initError === undefined) {
+      this.#initTimer?.cancel();
+      this.#initDurationMs = performance.now() - this.#initStartedAt;
+      this.#context.memory.idle(this);
+      this.#poll(waiting, { kind: 'initialized', environmentId: this.id, initDurationMs: this.#initDurationMs });
+      return 'accepted';
+    }
+    const running = this.#running;
+    if (this.#state !== 'responded' || running?.completion === undefined) return 'invalidState';
+    running.timer.cancel();
+    this.#reported = running;
+    this.#poll(waiting, { kind: 'completed', environmentId: this.id, completion: running.completion });
+    return 'accepted';
+  }
+
+  #poll(waiting: WaitingNext, poll: EnvironmentPoll): void {
+    this.#to('idle');
+    this.#waiting = waiting;
+    this.#context.link.next(poll).then(this.#onAssigned, this.#onLinkLost);
+  }
+
+  readonly #onAssigned = (assignment: Assignment): void => {
+    if (this.#state !== 'idle') return;
+    if (assignment.kind === 'stop') this.close();
+    else if (this.#running?.logOpen === true) this.#assigned = assignment;
+    else this.#dispatch(assignment);
+  };
+
+  readonly #onLinkLost = (error: unknown): void => {
+    this.#context.logger.warn({ err: error, environmentId: this.id }, 'The controller cannot be reached; the environment is stopped.');
+    this.close();
+  };
+
+  #dispatch({ invocation, epoch }: Extract<Assignment, { kind: 'invoke' }>): void {
+    const { clock, memory } = this.#context;
+    this.#to('invoking');
+    const deadlineMs = clock.now() + this.#spec.configuration.timeoutSec * 1000;
+    this.#running = { invocation, epoch, startedAt: performance.now(), timer: clock.at(deadlineMs, this.#onTimeout), completion: undefined, logOpen: true };
+    this.#log.endPartialLines();
+    this.#log.begin(startLine(invocation.id, invocation.version), { tail: invocation.logTail });
+    memory.busy(this);
+    const clientContext = invocation.clientContext === undefined ? undefined : clientContextHeader(invocation.clientContext);
+    this.#waiting?.deliver({
+      invocationId: invocation.id,
+      deadlineMs,
+      invokedArn: invocation.invokedArn,
+      traceId: invocation.traceId,
+      payload: invocation.payload,
+      ...(clientContext === undefined ? {} : { clientContext }),
+    });
+    this.#waiting = undefined;
+  }
+
+  mayEnd(invocationId: string): CallVerdict {
+    if (this.#running?.invocation.id !== invocationId) return this.#running === undefined ? 'invalidState' : 'invalidRequestId';
+    return this.#state === 'invoking' ? 'accepted' : 'invalidState';
+  }
+
+  response(invocationId: string, response: RuntimeResponse): CallVerdict {
+    const failure = response.midstreamError;
+    if (failure === undefined) return this.#respond(invocationId, { kind: 'success', body: response.body, contentType: response.contentType });
+    return this.#respond(invocationId, { kind: 'functionError', body: failure.body.length > 0 ? failure.body : errorBody(failure.type, '') });
+  }
+
+  responseTooLarge(invocationId: string): CallVerdict {
+    const body = errorBody(RESPONSE_TOO_LARGE_TYPE, `Response payload size exceeded maximum allowed payload size (${MAX_RESPONSE_BYTES} bytes).`);
+    return this.#respond(invocationId, { kind: 'functionError', body, status: { errorType: RESPONSE_TOO_LARGE_TYPE } });
+  }
+
+  error(invocationId: string, body: Buffer, errorType: string): CallVerdict {
+    return this.#respond(invocationId, { kind: 'functionError', body: body.length > 0 ? body : errorBody(errorType, '') });
+  }
+
+  initError(body: Buffer, errorType: string): CallVerdict {
+    if (this.#state !== 'initializing' || this.#initError !== undefined) return 'invalidState';
+    const given = body.length > 0 ? body : errorBody(errorType, '');
+    this.#initError = given;
+    this.#drain(() => this.#failInit(given, { errorType: errorType || EXIT_ERROR_TYPE }));
+    return 'accepted';
+  }
+
+  #respond(invocationId: string, outcome: Outcome): CallVerdict {
+    const verdict = this.mayEnd(invocationId);
+    if (verdict !== 'accepted') return verdict;
+    this.#to('responded');
+    this.#settle(outcome);
+    this.#context.link.responded(this.id);
+    return verdict;
+  }
+
+  /** The invocation has ended: answers its caller, as soon as the log tail allows, and closes its log. */
+  #settle(outcome: Outcome): void {
+    const running = this.#running as Running;
+    const { invocation } = running;
+    const durationMs = performance.now() - running.startedAt;
+    const failed = outcome.kind === 'functionError';
+    running.completion = {
+      invocationId: invocation.id,
+      epoch: running.epoch,
+      outcome: outcome.kind,
+      durationMs,
+      ...(failed ? { errorBody: boundedErrorBody(outcome.body) } : {}),
+    };
+    this.#context.memory.idle(this);
+    this.#context.memory.look(this, this.#context.clock.now());
+    if (!invocation.logTail) this.#reply(invocation, outcome, undefined);
+    this.#drain(() => this.#closeLog(running, outcome, durationMs));
+  }
+
+  #reply(invocation: InvocationRecord, { kind, body, contentType }: Outcome, logTail: Buffer | undefined): void {
+    if (invocation.kind !== 'sync') return;
+    const tail = logTail === undefined ? {} : { logTail };
+    if (kind === 'functionError') this.#context.replies.reply(invocation, { kind, body, functionError: 'Unhandled', ...tail });
+    else this.#context.replies.reply(invocation, { kind, body, ...(contentType === undefined ? {} : { contentType }), ...tail });
+  }
+
+  #closeLog(running: Running, outcome: Outcome, durationMs: number): void {
+    const { invocation } = running;
+    const { memoryMiB } = this.#spec.configuration;
+    const usedMiB = Math.ceil(this.#peakKiB / 1024);
+    const initDurationMs = this.#initDurationMs;
+    this.#initDurationMs = undefined;
+    this.#log.endPartialLines();
+    this.#log.lines([
+      endLine(invocation.id),
+      reportLine({
+        invocationId: invocation.id,
+        durationMs,
+        memoryMiB,
+        maxMemoryUsedMiB: Math.min(usedMiB, memoryMiB),
+        ...(initDurationMs === undefined ? {} : { initDurationMs }),
+        ...(outcome.status === undefined ? {} : { status: outcome.status }),
+      }),
+    ]);
+    const tail = this.#log.end();
+    running.logOpen = false;
+    if (invocation.logTail) this.#reply(invocation, outcome, tail);
+    const assigned = this.#assigned;
+    this.#assigned = undefined;
+    if (assigned !== undefined && this.#state === 'idle') this.#dispatch(assigned);
+    if (this.#state === 'ending') this.#leave();
+  }
+
+  /**
+   * Waits until a turn of the event loop brings no more output. What a handler printed before it posted its response was in the pipe before the response
+   * was in the socket, so the turn that brought the response has seen both.
+   */
+  #drain(then: () => void, turns = 0): void {
+    const seen = this.#outputChunks;
+    setImmediate(() => {
+      if (this.#outputChunks === seen || turns === MAX_DRAIN_TURNS) then();
+      else this.#drain(then, turns + 1);
+    });
+  }
+
+  readonly #onTimeout = (): void => {
+    const running = this.#running as Running;
+    if (this.#state === 'responded') {
+      // It has answered but never came back for the next event.
+      this.#end({ kind: 'failed' });
+      return;
+    }
+    const { timeoutSec } = this.#spec.configuration;
+    const body = errorBody(TIMED_OUT_TYPE, `RequestId: ${running.invocation.id} Error: Task timed out after ${timeoutSec.toFixed(2)} seconds`);
+    this.#failInvocation(body, 'timeout', timedOutMessage(running.invocation.id, timeoutSec, this.#context.clock.now()));
+  };
+
+  sampled(use: MemoryUse): void {
+    this.#peakKiB = Math.max(this.#peakKiB, use.peakKiB);
+    const limitKiB = this.#spec.configuration.memoryMiB * 1024;
+    if (use.residentKiB <= limitKiB || this.#outOfMemory || this.#runtime === undefined) return;
+    if ((proportionalMemoryKiB(this.pid) ?? use.residentKiB) <= limitKiB) return;
+    this.#outOfMemory = true;
+    // Its exit does the rest, as where the kernel kills a process.
+    void this.#runtime.process.kill();
+  }
+
+  #exited(status: ExitStatus): void {
+    if (this.#state === 'ending' || this.#state === 'gone') return;
+    this.#drain(() => {
+      const type = this.#outOfMemory ? OUT_OF_MEMORY_TYPE : EXIT_ERROR_TYPE;
+      const words = exitMessage(status);
+      if (this.#state === 'initializing') {
+        this.#log.lines([`Error: ${words}`, EXIT_ERROR_TYPE]);
+        this.#failInit(this.#initError ?? errorBody(EXIT_ERROR_TYPE, `Error: ${words}`), { errorType: type });
+      } else if (this.#state === 'invoking') {
+        const message = `RequestId: ${(this.#running as Running).invocation.id} Error: ${words}`;
+        this.#failInvocation(errorBody(EXIT_ERROR_TYPE, message), { errorType: type }, `${message}\n${EXIT_ERROR_TYPE}`);
+      } else {
+        this.#end({ kind: 'failed' });
+      }
+    });
+  }
+
+  #failInit(body: Buffer, status: Report['status']): void {
+    if (this.#state !== 'initializing') return;
+    this.#log.endPartialLines();
+    this.#log.lines([initReportLine(performance.now() - this.#initStartedAt, status)]);
+    this.#end({ kind: 'initFailed', errorBody: boundedErrorBody(body) });
+  }
+
+  #failInvocation(body: Buffer, status: Report['status'], line: string): void {
+    this.#log.endPartialLines();
+    this.#log.lines([line]);
+    this.#settle({ kind: 'functionError', body, status });
+    this.#end({ kind: 'failed' });
+  }
+
+  /** The first cause counts. */
+  #end(cause: EnvironmentDeparture['cause']): void {
+    if (this.#state === 'ending' || this.#state === 'gone') return;
+    const starting = this.#state === 'starting';
+    this.#to('ending');
+    this.#cause = cause;
+    this.#initTimer?.cancel();
+    this.#running?.timer.cancel();
+    this.#context.memory.idle(this);
+    this.#waiting = undefined;
+    void this.#runtime?.process.kill();
+    // A start that is under way leaves when it has finished, an invocation that has ended when its log is closed.
+    const closingLog = this.#running?.logOpen === true && this.#running.completion !== undefined;
+    if (!starting && !closingLog) this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#state !== 'ending') return;
+    const cause = this.#cause as EnvironmentDeparture['cause'];
+    void (this.#runtime?.dispose() ?? Promise.resolve())
+      .catch((error: unknown) => this.#context.logger.error({ err: error, environmentId: this.id }, 'Something of an environment could not be removed.'))
+      .then(() => {
+        this.#log.endPartialLines();
+        this.#to('gone');
+        const completion = this.#unreported();
+        this.#context.link.gone({ environmentId: this.id, cause, ...(completion === undefined ? {} : { completion }) });
+        this.#onGone();
+      });
+  }
+
+  /** The completion that no poll has carried. */
+  #unreported(): Completion | undefined {
+    return this.#reported === this.#running ? undefined : this.#running?.completion;
+  }
+}

@@ -1,0 +1,77 @@
+import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
+import type { CodeCache } from '../code/code-cache.ts';
+import type { Launcher } from '../process/launcher.ts';
+import type { RuntimeProcess } from '../process/runtime-process.ts';
+import type { RuntimeCalls } from '../runtime-api/runtime-calls.ts';
+import type { RuntimeApi } from '../runtime-api/server.ts';
+import type { RuntimeFamily } from '../runtimes/runtime.ts';
+import { functionVariables } from './variables.ts';
+
+export interface StartRequest {
+  readonly spec: ExecutionSpec;
+  readonly family: RuntimeFamily;
+  readonly calls: RuntimeCalls;
+  readonly logStream: string;
+  readonly runtimeApi: RuntimeApi;
+  readonly code: CodeCache;
+  readonly launcher: Launcher;
+  readonly region: string;
+  readonly endpointUrl: string;
+}
+
+/** A process that waits for its order, with everything it needs in place. */
+export interface StartedRuntime {
+  readonly process: RuntimeProcess;
+  /** `Node v24.21.0`. */
+  readonly version: string;
+  /** When its start began, on the clock of `performance.now()`: what comes before (fetching code) is not the function's init. */
+  readonly startedAt: number;
+  /** Gives the order. */
+  begin(): void;
+  /** Kills the process and gives back what it held. */
+  dispose(): Promise<void>;
+}
+
+/** Brings together code, Runtime API address and process. What it has acquired is given back where it rejects. */
+export async function startRuntime(request: StartRequest): Promise<StartedRuntime> {
+  const { spec, family } = request;
+  const undo: (() => void)[] = [];
+  try {
+    const [code, address, installation] = await allOf(
+      request.code.acquire(spec.configuration.code).then((folder) => (undo.push(() => folder.release()), folder)),
+      request.runtimeApi.open(request.calls).then((opened) => (undo.push(() => opened.close()), opened)),
+      family.prepare(),
+    );
+    const startedAt = performance.now();
+    const own = spec.configuration.environment ?? {};
+    const source = { spec, installation, taskRoot: code.path, logStream: request.logStream, region: request.region, endpointUrl: request.endpointUrl, runtimeApi: address.address };
+    const atStart = Object.keys(own).some((variable) => family.actsAtStart(variable));
+    const wrapper = own.AWS_LAMBDA_EXEC_WRAPPER;
+    let environment = functionVariables({ ...source, temporaryDir: undefined });
+    const launched = await request.launcher.launch({ family, installation, tmpMiB: spec.configuration.ephemeralStorageMiB, startEnvironment: atStart ? environment : undefined, wrapper: wrapper === '' ? undefined : wrapper });
+    if (launched.temporaryDir !== undefined) environment = { ...environment, TMPDIR: launched.temporaryDir };
+    return {
+      process: launched.process,
+      version: installation.version,
+      startedAt,
+      begin() {
+        const { compileCacheDir } = installation;
+        launched.process.order({ environment, taskRoot: code.path, handler: spec.configuration.handler, runtimeApi: address.address, ...(compileCacheDir === undefined ? {} : { compileCacheDir }) });
+      },
+      async dispose() {
+        address.close();
+        await launched.dispose();
+        code.release();
+      },
+    };
+  } catch (error) {
+    for (const step of undo) step();
+    throw error;
+  }
+}
+
+/** Like `Promise.all`, but settles only when all have: nothing is acquired after a failure was handled. */
+async function allOf<A, B, C>(a: Promise<A>, b: Promise<B>, c: Promise<C>): Promise<[A, B, C]> {
+  await Promise.allSettled([a, b, c]);
+  return Promise.all([a, b, c]);
+}

@@ -1,0 +1,147 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import type { Clock, Timer } from '../../platform/clock.ts';
+import type { Logger } from '../../platform/telemetry/logger.ts';
+import { bareVariables } from '../environment/variables.ts';
+import type { RuntimeFamily, RuntimeInstallation } from '../runtimes/runtime.ts';
+import type { Isolation } from './isolation.ts';
+import { RuntimeProcess } from './runtime-process.ts';
+
+/** Lambda's /tmp unless the function asks for more (Lambda quotas). Processes started ahead have this. */
+const DEFAULT_TMP_MIB = 512;
+/** A process that was started ahead costs some 30 to 50 MiB: without any start in this time, they go. */
+const IDLE_POOL_MS = 5 * 60_000;
+/** A refill waits this long after a start, so that it takes no time from the start's own first work. */
+const REFILL_DELAY_MS = 20;
+
+export interface LaunchRequest {
+  readonly family: RuntimeFamily;
+  readonly installation: RuntimeInstallation;
+  readonly tmpMiB: number;
+  /** Set exactly where the process must have its whole environment when it starts. */
+  readonly startEnvironment: Readonly<Record<string, string>> | undefined;
+  /** Lambda's AWS_LAMBDA_EXEC_WRAPPER: a program that starts the runtime. */
+  readonly wrapper: string | undefined;
+}
+
+/** A process waiting for its order, and what must be cleaned up after it. */
+export interface LaunchedProcess {
+  readonly process: RuntimeProcess;
+  readonly prestarted: boolean;
+  /** Its temporary folder, where /tmp is shared with everybody. */
+  readonly temporaryDir: string | undefined;
+  /** Kills it and removes what it leaves. Idempotent. */
+  dispose(): Promise<void>;
+}
+
+interface Pool {
+  readonly ready: LaunchedProcess[];
+  starting: number;
+  refill: Timer | undefined;
+  expiry: Timer | undefined;
+}
+
+/**
+ * Starts processes, and keeps some ahead per family of runtimes: they have their interpreter and client loaded and wait for the order that makes
+ * them a function's.
+ */
+export class Launcher {
+  readonly #options: { readonly isolation: Isolation; readonly dataDir: string; readonly prestartedPerRuntime: number; readonly clock: Clock; readonly logger: Logger };
+  readonly #pools = new Map<RuntimeFamily, Pool>();
+  readonly #starts = new Set<Promise<LaunchedProcess>>();
+  #stopped = false;
+
+  constructor(options: { readonly isolation: Isolation; readonly dataDir: string; readonly prestartedPerRuntime: number; readonly clock: Clock; readonly logger: Logger }) {
+    this.#options = options;
+  }
+
+  /** A process that can become what is asked for: one started ahead if there is one and it would do, otherwise a new one. */
+  async launch(request: LaunchRequest): Promise<LaunchedProcess> {
+    if (request.startEnvironment === undefined && request.wrapper === undefined && request.tmpMiB === DEFAULT_TMP_MIB) {
+      const pool = this.#pools.get(request.family);
+      for (let ready = pool?.ready.shift(); ready !== undefined; ready = pool?.ready.shift()) {
+        if (ready.process.alive) return ready;
+        void ready.dispose();
+      }
+    }
+    return this.#start(request, false);
+  }
+
+  /** Fills the pool of a family soon: called when its runtimes are expected, and after each start. */
+  expect(family: RuntimeFamily): void {
+    if (this.#stopped || this.#options.prestartedPerRuntime === 0) return;
+    let pool = this.#pools.get(family);
+    if (pool === undefined) this.#pools.set(family, (pool = { ready: [], starting: 0, refill: undefined, expiry: undefined }));
+    const { clock } = this.#options;
+    pool.expiry?.cancel();
+    pool.expiry = clock.at(clock.now() + IDLE_POOL_MS, () => this.#empty(family, pool));
+    pool.refill ??= clock.at(clock.now() + REFILL_DELAY_MS, () => {
+      pool.refill = undefined;
+      void this.#fill(family, pool);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const pool of this.#pools.values()) {
+      pool.refill?.cancel();
+      pool.expiry?.cancel();
+    }
+    await Promise.allSettled(this.#starts);
+    await Promise.all([...this.#pools.values()].flatMap((pool) => pool.ready.splice(0).map((ready) => ready.dispose())));
+  }
+
+  /** One after the other: several interpreters starting at once would take the processor from running functions. */
+  async #fill(family: RuntimeFamily, pool: Pool): Promise<void> {
+    if (pool.starting > 0) return;
+    pool.starting++;
+    try {
+      const installation = await family.prepare();
+      while (!this.#stopped && pool.expiry !== undefined && pool.ready.length < this.#options.prestartedPerRuntime) {
+        const launched = await this.#start({ family, installation, tmpMiB: DEFAULT_TMP_MIB, startEnvironment: undefined, wrapper: undefined }, true);
+        pool.ready.push(launched);
+      }
+    } catch (error) {
+      this.#options.logger.warn({ err: error, family: family.name }, 'No process could be started ahead; functions start theirs when they need one.');
+    } finally {
+      pool.starting--;
+    }
+  }
+
+  #empty(family: RuntimeFamily, pool: Pool): void {
+    pool.expiry = undefined;
+    this.#pools.delete(family);
+    for (const ready of pool.ready.splice(0)) void ready.dispose();
+  }
+
+  #start(request: LaunchRequest, prestarted: boolean): Promise<LaunchedProcess> {
+    const start = this.#startNow(request, prestarted);
+    this.#starts.add(start);
+    const forget = (): void => void this.#starts.delete(start);
+    start.then(forget, forget);
+    return start;
+  }
+
+  async #startNow(request: LaunchRequest, prestarted: boolean): Promise<LaunchedProcess> {
+    const { isolation, dataDir } = this.#options;
+    const { installation } = request;
+    const temporaryDir = isolation.kind === 'privateTmp' ? undefined : join(dataDir, 'tmp', randomUUID());
+    if (temporaryDir !== undefined) await mkdir(temporaryDir, { recursive: true });
+    const wrapped = request.wrapper === undefined ? installation.command : [request.wrapper, ...installation.command];
+    const process = await RuntimeProcess.start({
+      command: isolation.wrap(wrapped, { tmpMiB: request.tmpMiB, keep: [join(dataDir, 'code'), ...installation.folders] }),
+      environment: request.startEnvironment ?? bareVariables(installation),
+      cwd: '/',
+    });
+    return {
+      process,
+      prestarted,
+      temporaryDir,
+      async dispose() {
+        await process.kill();
+        if (temporaryDir !== undefined) await rm(temporaryDir, { recursive: true, force: true });
+      },
+    };
+  }
+}

@@ -1,0 +1,61 @@
+"""The Python runtime of a function: waits on file descriptor 3 for one line of JSON that says which function this process is
+({ environment, taskRoot, handler, runtimeApi }), then runs AWS's own runtime interface client for it.
+
+The client and what handlers commonly import are loaded before that line is read. The end of the descriptor without a line means that nobody wants
+this process any more.
+"""
+import asyncio  # noqa: F401  imported ahead for handlers
+import http.client  # noqa: F401
+import json
+import logging  # noqa: F401
+import os
+import sys
+import time
+import traceback  # noqa: F401
+
+# Everything of the client but what reads the environment when it is imported: its log format, and the address of the Runtime API in its C part.
+import awslambdaric.lambda_context  # noqa: F401
+import awslambdaric.lambda_runtime_exception  # noqa: F401
+import awslambdaric.lambda_runtime_log_utils  # noqa: F401
+import awslambdaric.lambda_runtime_marshaller  # noqa: F401
+
+ORDER_FD = 3
+# From this runtime on AWS polls in a thread of its own, so that signals reach the main thread while it waits.
+THREAD_POLLING = ("AWS_Lambda_python3.12", "AWS_Lambda_python3.13", "AWS_Lambda_python3.14")
+
+
+def read_order():
+    chunks = []
+    while True:
+        chunk = os.read(ORDER_FD, 65536)
+        if not chunk:
+            os._exit(0)
+        end = chunk.find(b"\n")
+        chunks.append(chunk if end < 0 else chunk[:end])
+        if end >= 0:
+            os.close(ORDER_FD)
+            return json.loads(b"".join(chunks))
+
+
+def main():
+    order = read_order()
+    environment = order["environment"]
+    for name in list(os.environ):
+        if name not in environment:
+            del os.environ[name]
+    os.environ.update(environment)
+    time.tzset()
+    task_root = order["taskRoot"]
+    os.chdir(task_root)
+    # Where this file lies stood first; the function's own folder takes its place, as on Lambda.
+    sys.path[0] = task_root
+    import awslambdaric.bootstrap
+    import awslambdaric.lambda_runtime_client
+
+    client = awslambdaric.lambda_runtime_client.LambdaRuntimeClient(
+        order["runtimeApi"], environment.get("AWS_EXECUTION_ENV") in THREAD_POLLING
+    )
+    awslambdaric.bootstrap.run(order["handler"], client)
+
+
+main()

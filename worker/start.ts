@@ -1,0 +1,123 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../platform/clock.ts';
+import type { FunctionLogs } from '../platform/function-logs/function-logs.ts';
+import type { ExecutionSpec } from '../platform/model/execution-spec.ts';
+import type { ObjectStore } from '../platform/object-store/object-store.ts';
+import type { ControllerLink, EnvironmentHost } from '../platform/protocol/controller-link.ts';
+import type { ReplyChannel } from '../platform/protocol/reply.ts';
+import type { Logger } from '../platform/telemetry/logger.ts';
+import { CodeCache } from './code/code-cache.ts';
+import { Environment, type EnvironmentContext } from './environment/environment.ts';
+import { probeIsolation } from './process/isolation.ts';
+import { Launcher } from './process/launcher.ts';
+import { MemoryWatch } from './process/memory-watch.ts';
+import { createRuntimeApi } from './runtime-api/server.ts';
+import { nodeFamily } from './runtimes/node/family.ts';
+import { pythonFamily } from './runtimes/python/family.ts';
+import { RuntimeUnavailableError, type RuntimeFamily } from './runtimes/runtime.ts';
+
+export interface WorkerOptions {
+  readonly link: ControllerLink;
+  readonly replies: ReplyChannel;
+  /** Where deployment packages lie. */
+  readonly store: ObjectStore;
+  readonly functionLogs: FunctionLogs;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Says what a long preparation is doing, for a person who waits: a Python runtime being installed. */
+  readonly onProgress?: (message: string) => void;
+  readonly settings: {
+    readonly dataDir: string;
+    readonly cacheDir: string;
+    readonly region: string;
+    readonly account: string;
+    /** What functions get as AWS_ENDPOINT_URL: the gateway. */
+    readonly endpointUrl: string;
+    readonly prestartedPerRuntime: number;
+    /** Python interpreter: a command or a path. */
+    readonly python: string;
+  };
+}
+
+export interface Worker {
+  readonly host: EnvironmentHost;
+  /** Which runtimes there are and on what they run, one line per family: `nodejs20.x, nodejs22.x, nodejs24.x on Node v24.21.0`. */
+  runtimes(): Promise<readonly string[]>;
+  /** One line: how far environments are kept apart from this machine. */
+  isolation(): string;
+  /** Stops every environment and every process; resolves when none is left. `open` after it is a departure. */
+  stop(): Promise<void>;
+}
+
+/** Starts the role that runs functions. It starts no process until it is asked for an environment or told to expect one. */
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const { link, logger, clock, settings } = options;
+  // What environments of a crashed worker left behind.
+  await rm(join(settings.dataDir, 'tmp'), { recursive: true, force: true });
+  const code = await CodeCache.open({ folder: join(settings.dataDir, 'code'), store: options.store, logger });
+  const isolation = probeIsolation(settings.dataDir);
+  const launcher = new Launcher({ isolation, clock, logger, dataDir: settings.dataDir, prestartedPerRuntime: settings.prestartedPerRuntime });
+  const memory = new MemoryWatch(clock);
+  const runtimeApi = createRuntimeApi();
+  const context: EnvironmentContext = { ...options, code, launcher, memory, runtimeApi, region: settings.region, endpointUrl: settings.endpointUrl };
+  const families = [nodeFamily(settings), pythonFamily({ ...settings, logger, onProgress: options.onProgress ?? (() => undefined) })];
+  const familyOf = new Map(families.flatMap((family) => family.runtimes.map((name): [string, RuntimeFamily] => [name, family])));
+  const environments = new Map<string, Environment>();
+  let stopped: { readonly whenEmpty: () => void } | undefined;
+
+  const open = (environmentId: string, spec: ExecutionSpec): void => {
+    const family = familyOf.get(spec.configuration.runtime);
+    const refusal = stopped !== undefined ? 'The worker is stopping.' : family === undefined ? `The runtime ${spec.configuration.runtime} is not one that this worker runs: ${[...familyOf.keys()].join(', ')}.` : undefined;
+    if (refusal !== undefined || family === undefined) {
+      // Not before `open` has returned: the caller may still be writing down that it called.
+      queueMicrotask(() => link.gone({ environmentId, cause: { kind: 'cannotStart', message: refusal ?? '' } }));
+      return;
+    }
+    const environment = new Environment(environmentId, spec, context, () => {
+      environments.delete(environmentId);
+      if (environments.size === 0) stopped?.whenEmpty();
+    });
+    environments.set(environmentId, environment);
+    environment.start(family);
+  };
+
+  return {
+    host: {
+      open,
+      close: (environmentId) => environments.get(environmentId)?.close(),
+      expect(runtime) {
+        const family = familyOf.get(runtime);
+        if (family !== undefined) launcher.expect(family);
+      },
+    },
+    async runtimes() {
+      return Promise.all(families.map(async (family) => `${namesOf(family)} on ${await versionOf(family)}`));
+    },
+    isolation: () => isolation.description,
+    async stop() {
+      await new Promise<void>((resolve) => {
+        stopped = { whenEmpty: resolve };
+        if (environments.size === 0) resolve();
+        for (const environment of [...environments.values()]) environment.close();
+      });
+      memory.stop();
+      await launcher.stop();
+      await runtimeApi.close();
+    },
+  };
+}
+
+function namesOf(family: RuntimeFamily): string {
+  return family.runtimes.join(', ');
+}
+
+/** What the family's interpreter says it is, or why it cannot be used. */
+async function versionOf(family: RuntimeFamily): Promise<string> {
+  try {
+    return await family.version();
+  } catch (error) {
+    if (error instanceof RuntimeUnavailableError) return `nothing: ${error.message}`;
+    throw error;
+  }
+}
