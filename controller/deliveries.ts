@@ -12,6 +12,9 @@ export class Deliveries {
   private readonly clock: Clock;
   private readonly logger: Logger;
   private consumption: LogConsumption | undefined;
+  /** What came before `consumption`: bounded as the deliveries are. */
+  private readonly settledEarly: Delivery[] = [];
+  private readonly postponedEarly: ((consumption: LogConsumption) => void)[] = [];
   private nextId = 0;
   private stopped = false;
 
@@ -72,9 +75,6 @@ export class Deliveries {
     await Promise.all(this.postponing);
     await this.consumption?.stop();
   }
-
-  private readonly settledEarly: Delivery[] = [];
-  private readonly postponedEarly: ((consumption: LogConsumption) => void)[] = [];
 
   private async postponeUntilTaken(consumption: LogConsumption, delivery: Delivery, change: { readonly attempt: number; readonly throttles: number }, notBeforeMs: number): Promise<void> {
     for (;;) {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../platform/clock.ts';
 import type { FunctionCatalogue } from '../platform/functions/function-catalogue.ts';
 import type { ExecutionSpec, FunctionKey } from '../platform/model/execution-spec.ts';
@@ -19,8 +20,8 @@ export interface FunctionChangesOptions {
 
 /** A registry that does not answer is asked again after this long. */
 const RETRY_MS = 1_000;
-/** Functions read per page while reservations are summed up: keeps each step short, since it shares its thread with invocations. */
-const PAGE = 500;
+/** Functions read per step while reservations are summed up: about a millisecond, since it shares its thread with invocations. */
+const PAGE = 100;
 
 /**
  * Tells the scheduler what has changed in the catalogue: new revisions, deletions and reserved concurrency. The sum of reservations of an
@@ -92,6 +93,7 @@ export class FunctionChanges {
           if (reservedConcurrency !== undefined) reservations.set(`${account}/${name}`, reservedConcurrency);
         }
         after = page.next;
+        if (after !== undefined) await setImmediate();
       } while (after !== undefined && !this.stopped);
       this.tellAccount(account, reservations);
     } catch (error) {

@@ -102,6 +102,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const force = clock.at(clock.now() + 1_000, () => server.closeAllConnections());
     await closed;
     force.cancel();
+    await lambdaApi.idle();
   };
   return { url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${address.port}`, stop: () => (stopped ??= stop()) };
 }

@@ -24,8 +24,9 @@ Examples:
 async function up(context: CommandContext, options: InstanceOptions & OutputOptions): Promise<void> {
   const settings = settingsWith(context.environment, options);
   await refuseSecondInstance(settings);
+  const sluice = await startHere(settings, context);
+  // Not before: a signal during the start ends the process at once, and the data folder outlives that.
   const stopRequested = untilStopRequested();
-  const sluice = await startHere(settings);
   try {
     const announcement = await announceInstance(settings, sluice.url);
     try {

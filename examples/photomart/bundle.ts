@@ -10,8 +10,11 @@ interface LockedPackage {
 
 type Lockfile = Readonly<Record<string, LockedPackage>>;
 
-/** Packages carry much that nothing runs: types, source maps, documentation. Without it the archives are a third smaller. */
-const UNUSED_FOLDERS = new Set(['dist-types', 'docs', 'test', 'tests']);
+/**
+ * Packages carry much that Node never loads: types, source maps, documentation, and (in the AWS SDK) the modules for browsers'
+ * bundlers. Without it a function has a fifth of the files, and its first start is that much quicker.
+ */
+const UNUSED_FOLDERS = new Set(['dist-types', 'dist-es', 'docs', 'test', 'tests']);
 const UNUSED_FILE = /\.(d\.[cm]?ts|map|md|markdown)$/;
 /** In the folder that deployments leave out. */
 const STAMP = join('node_modules', '.cache', 'bundled-sha256');
@@ -23,7 +26,9 @@ const STAMP = join('node_modules', '.cache', 'bundled-sha256');
 export async function bundleDependencies(exampleFolder: string, functionFolder: string): Promise<void> {
   const lockText = await readFile(join(exampleFolder, 'package-lock.json'), 'utf8');
   const manifestText = await readFile(join(functionFolder, 'package.json'), 'utf8');
-  const wanted = createHash('sha256').update(lockText).update(manifestText).digest('hex');
+  // This file decides what is copied, so a change of it counts as well.
+  const rules = await readFile(import.meta.filename, 'utf8');
+  const wanted = createHash('sha256').update(lockText).update(manifestText).update(rules).digest('hex');
   const stamp = join(functionFolder, STAMP);
   if (existsSync(stamp) && (await readFile(stamp, 'utf8')) === wanted) return;
 

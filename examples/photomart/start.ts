@@ -41,8 +41,8 @@ async function main(args: readonly string[]): Promise<void> {
   await install(FOLDER, { label: "Installing PhotoMart's dependencies" });
   for (const name of FUNCTIONS_WITH_DEPENDENCIES) await bundleDependencies(FOLDER, join(FOLDER, 'functions', name));
 
+  const sluice = await startHere(settings, context);
   const stopRequested = untilStopRequested();
-  const sluice = await startHere(settings);
   try {
     const announcement = await announceInstance(settings, sluice.url);
     try {

@@ -40,13 +40,14 @@ export function managementApp({ lambdaApi, s3Api, logsApi, logger }: ManagementO
   });
   app.use(async (request: Request, response: Response) => {
     const [path = '', query = ''] = splitOnce(request.url, '?');
-    const operation = lambdaApi.match(request.method, path);
+    const parameters = new URLSearchParams(query);
+    const operation = lambdaApi.match(request.method, path, parameters);
     if (operation === undefined) {
       sendError(response, randomUUID(), unknownOperation(request.method, path));
       return;
     }
     await answer(request, response, operation.bodyLimitBytes, operation.name, (body, requestId) =>
-      lambdaApi.handle({ method: request.method, path, query: new URLSearchParams(query), headers: request.headers, body, requestId }),
+      lambdaApi.handle({ method: request.method, path, query: parameters, headers: request.headers, body, requestId }),
     );
   });
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {

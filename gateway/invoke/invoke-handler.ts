@@ -72,7 +72,10 @@ export class InvokeHandler {
     const limitBytes = parameters.type === 'Event' ? MAX_ASYNC_PAYLOAD_BYTES : MAX_SYNC_PAYLOAD_BYTES;
     const outcome = await readBody(request, limitBytes);
     if (outcome.kind === 'cutShort') return undefined;
-    if (outcome.kind === 'tooLarge') return payloadTooLarge(limitBytes);
+    if (outcome.kind === 'tooLarge') {
+      const bytes = Number(request.headers['content-length']);
+      return payloadTooLarge(limitBytes, bytes > limitBytes ? { type: parameters.type === 'Event' ? 'Event' : 'RequestResponse', bytes } : undefined);
+    }
     if (outcome.kind === 'tooSlow') return faults.tooSlow();
     const payload = outcome.body.length === 0 ? NO_PAYLOAD : outcome.body;
     const jsonFault = faults.jsonFault(payload);

@@ -4,6 +4,7 @@ import type { Home } from '../../platform/model/function-reference.ts';
 import type { ObjectStore } from '../../platform/object-store/object-store.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import type { Activation } from './activation.ts';
+import type { SerialQueue } from './serial-queue.ts';
 
 /** What every operation works with. */
 export interface ApiContext {
@@ -13,6 +14,11 @@ export interface ApiContext {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly activation: Activation;
+  /**
+   * Reservations of concurrency are checked one after another, since each depends on the sum of all others. The queue is this gateway's:
+   * two gateways could together reserve more than the account has, which the scheduler's account limit still holds.
+   */
+  readonly reservations: SerialQueue;
 }
 
 export interface ApiSettings extends Home {

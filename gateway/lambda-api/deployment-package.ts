@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setImmediate as othersFirst } from 'node:timers/promises';
 import { CodeArchiveError } from '../../platform/code-archive/errors.ts';
 import { verify } from '../../platform/code-archive/inspect.ts';
 import { CODE_BUCKET, type CodeReference } from '../../platform/model/function.ts';
@@ -35,8 +36,20 @@ export async function checkPackage(source: CodeSource, verb: 'creating' | 'updat
     if (error instanceof CodeArchiveError) throw invalidParameter(error.message);
     throw error;
   }
-  const digest = createHash('sha256').update(bytes).digest();
+  const digest = await sha256(bytes);
   return { bytes, reference: { sha256: digest.toString('base64'), sizeBytes: bytes.length, objectKey: `${digest.toString('hex')}.zip` } };
+}
+
+/** Hashed at a time: about 2 ms in which nobody else is served. */
+const HASH_SLICE_BYTES = 1024 * 1024;
+
+async function sha256(bytes: Buffer): Promise<Buffer> {
+  const hash = createHash('sha256');
+  for (let start = 0; start < bytes.length; start += HASH_SLICE_BYTES) {
+    if (start > 0) await othersFirst();
+    hash.update(bytes.subarray(start, start + HASH_SLICE_BYTES));
+  }
+  return hash.digest();
 }
 
 /** Stores a package under its hash. Storing it again is no error and writes nothing. */

@@ -10,8 +10,9 @@ import { parseInput } from './rest-json/parse-input.ts';
 import { errorResponse, outputResponse, type ApiResponse } from './rest-json/response.ts';
 import { Router } from './rest-json/router.ts';
 import { violationsOf } from './rest-json/violations.ts';
+import { SerialQueue } from './serial-queue.ts';
 
-export type LambdaApiOptions = Omit<ApiContext, 'activation'>;
+export type LambdaApiOptions = Omit<ApiContext, 'activation' | 'reservations'>;
 
 export interface ApiRequest {
   readonly method: string;
@@ -41,11 +42,14 @@ export interface LambdaApi {
   idle(): Promise<void>;
 }
 
+/** Has a way of its own past this API (gateway/invoke); what arrives here all the same was written in no way that it knows. */
+const SERVED_ELSEWHERE: ReadonlySet<string> = new Set(['Invoke']);
+
 const NO_QUERY = new URLSearchParams();
 
 /** The Lambda REST API but for Invoke, independent of the HTTP server. */
 export function createLambdaApi(options: LambdaApiOptions): LambdaApi {
-  const context: ApiContext = { ...options, activation: new Activation(options) };
+  const context: ApiContext = { ...options, activation: new Activation(options), reservations: new SerialQueue() };
   const router = new Router(OPERATIONS.values());
   return {
     match(method, path, query = NO_QUERY) {
@@ -68,9 +72,9 @@ async function answer(router: Router, request: ApiRequest, context: ApiContext):
   const match = router.match(request.method, request.path, request.query);
   if (match === undefined) throw unknownOperation(request.method, request.path);
   const { operation, segments } = match;
-  const handler = OPERATION_HANDLERS.get(operation.name);
-  if (handler === undefined) throw notImplemented(operation.name);
   const input = parseInput(operation, { ...request, segments });
+  const handler = OPERATION_HANDLERS.get(operation.name);
+  if (handler === undefined) throw SERVED_ELSEWHERE.has(operation.name) ? unknownOperation(request.method, request.path) : notImplemented(operation.name);
   const violations = operation.input === undefined ? [] : violationsOf(operation.input, input);
   if (violations.length > 0) throw validationErrors(violations);
   return outputResponse(operation, await handler(input, context), request.requestId);

@@ -78,7 +78,7 @@ export function requiredGroup(input: LogsInput): string {
   const name = input.text('logGroupName', GROUP_NAME);
   const identifier = input.text('logGroupIdentifier', GROUP_IDENTIFIER);
   if (name !== undefined && identifier !== undefined) throw invalidParameter('LogGroup name and LogGroup ARN are mutually exclusive parameters.');
-  const group = name ?? identifier?.replace(/^arn:[a-z-]+:logs:[a-z0-9-]*:\d*:log-group:(.*?)(:\*)?$/, '$1');
+  const group = name ?? identifier?.replace(/^arn:[a-z-]+:logs:[a-z0-9-]*:\d*:log-group:(.*)$/, '$1');
   if (group === undefined) throw violation('logGroupName', 'null', 'Member must not be null');
   checkText('logGroupIdentifier', group, GROUP_NAME);
   return group;

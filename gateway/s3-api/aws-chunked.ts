@@ -14,6 +14,14 @@ const CUT_SHORT = 'The request body terminated unexpectedly';
  */
 export async function* decodeAwsChunked(source: AsyncIterable<Buffer>, trailers: Map<string, string>): AsyncGenerator<Buffer> {
   const reader = new FrameReader(source);
+  try {
+    yield* readFrames(reader, trailers);
+  } finally {
+    await reader.close();
+  }
+}
+
+async function* readFrames(reader: FrameReader, trailers: Map<string, string>): AsyncGenerator<Buffer> {
   for (;;) {
     const header = await reader.line();
     const size = /^([0-9a-fA-F]{1,12})(?:;.*)?$/.exec(header ?? '')?.[1];
@@ -73,9 +81,18 @@ class FrameReader {
     }
   }
 
-  /** Reads on to the end of the body, so that the connection can be used again. */
+  /** Nothing may follow. */
   async end(): Promise<void> {
-    if (this.#rest.length > 0) throw new S3Error('MalformedTrailerError');
-    while ((await this.#iterator.next()).done !== true) throw new S3Error('MalformedTrailerError');
+    for (let rest = this.#rest; ; ) {
+      if (rest.length > 0) throw new S3Error('MalformedTrailerError');
+      const more = await this.#iterator.next();
+      if (more.done === true) return;
+      rest = more.value;
+    }
+  }
+
+  /** Lets go of the source, wherever it stands. */
+  async close(): Promise<void> {
+    await this.#iterator.return?.();
   }
 }

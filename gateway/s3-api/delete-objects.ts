@@ -8,8 +8,8 @@ import { group, leaf, xmlDocument } from './xml-writer.ts';
 
 /** S3 API reference, "DeleteObjects". */
 const MAX_KEYS = 1_000;
-/** A thousand keys of 1,024 bytes, each of which may be written as a reference of up to six. */
-const MAX_REQUEST_BYTES = 8 * 1024 * 1024;
+/** A thousand keys of 1,024 bytes with their elements, twice. */
+const MAX_REQUEST_BYTES = 2 * 1024 * 1024;
 /** Objects deleted side by side. */
 const PARALLEL_DELETES = 16;
 

@@ -119,6 +119,8 @@ function sendError({ logger }: S3Context, error: unknown, id: string, incoming: 
     leaf('Resource', (incoming.url ?? '').replace(/\?.*$/s, '')),
     leaf('RequestId', id),
   ]);
+  // Nobody waits for gigabytes that are refused already.
+  if (known.code === 'EntityTooLarge') response.shouldKeepAlive = false;
   response.writeHead(known.status, { 'Content-Type': 'application/xml', ...(incoming.method === 'HEAD' ? {} : { 'Content-Length': Buffer.byteLength(xml) }) });
   response.end(incoming.method === 'HEAD' ? undefined : xml);
 }

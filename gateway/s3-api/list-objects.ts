@@ -8,8 +8,8 @@ import { group, leaf, xmlDocument, xmlTime } from './xml-writer.ts';
 /** S3 API reference, "ListObjectsV2": keys and common prefixes of one answer. */
 const MAX_KEYS = 1_000;
 
-/** With a delimiter most keys may be rolled up into one line, so the store is asked for less at a time. */
-const STEP_WITH_DELIMITER = 100;
+/** With a delimiter all keys of a step may be rolled up into one line: the less it asks of the store, the less was for nothing. */
+const STEP_WITH_DELIMITER = 50;
 
 /** Behind every key that begins with the text before it. */
 const LAST_CHARACTER = '\u{10ffff}';
@@ -84,7 +84,7 @@ async function listLines(store: ObjectStore, query: ListingQuery): Promise<Listi
   let after = query.after;
   let next: Listing['next'];
   for (let more = true; more; ) {
-    const limit = delimiter === '' ? Math.max(1, maxKeys) : STEP_WITH_DELIMITER;
+    const limit = delimiter === '' ? Math.max(1, maxKeys) : Math.min(STEP_WITH_DELIMITER, maxKeys + 1);
     const page = await store.list({ bucket, prefix, limit, ...(after === undefined ? {} : { after }) });
     for (const object of page.objects) {
       const rolled = rolledUp(object.key, query);

@@ -42,7 +42,10 @@ async function unpackInto(root: string, archive: Archive): Promise<number> {
   const files = archive.entries.filter(({ kind }) => kind === 'file').values();
   let unpackedBytes = 0;
   const writeFiles = async (): Promise<void> => {
-    for (const entry of files) unpackedBytes += await writeFile(join(root, entry.path), archive, entry, budget);
+    for (const entry of files) {
+      const bytes = await writeFile(join(root, entry.path), archive, entry, budget);
+      unpackedBytes += bytes;
+    }
   };
   const writers = await Promise.allSettled(Array.from({ length: PARALLEL_FILES }, writeFiles));
   const failed = writers.find((writer) => writer.status === 'rejected');

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { BigIntStats } from 'node:fs';
 import { mkdir, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -99,6 +100,11 @@ class FileObjectStore implements ObjectStore {
   }
 
   async head(location: ObjectLocation): Promise<ObjectSummary | undefined> {
+    const place = this.#place(location);
+    const stats = place && (await statFile(place.bytes));
+    if (place === undefined || stats === undefined) return undefined;
+    const record = await this.#findRecord(place, identityOf(stats));
+    if (record !== undefined) return toSummary(place, record);
     const found = await this.#openObject(location);
     await found?.handle.close();
     return found?.summary;
@@ -122,7 +128,9 @@ class FileObjectStore implements ObjectStore {
   async delete(location: ObjectLocation): Promise<void> {
     if (this.#place(location) === undefined) return;
     await this.#exclusively(location, async (place) => {
-      if ((await this.#openInPlace(place)) === undefined) return;
+      const stats = await statFile(place.bytes);
+      if (stats === undefined) return;
+      await this.#findRecord(place, identityOf(stats)); // Refuses a path that is another key's.
       await this.#staging.noted(location, async () => {
         await rm(place.bytes, { force: true });
         await syncRemoval(dirname(place.bytes));
@@ -179,7 +187,7 @@ class FileObjectStore implements ObjectStore {
   /** Removes what a change that a crash cut short has left outside of the staging folder. */
   async removeTraces(location: ObjectLocation): Promise<void> {
     const place = this.#place(location);
-    if (place === undefined || (await this.#openInPlace(place)) !== undefined) return;
+    if (place === undefined || (await statFile(place.bytes)) !== undefined) return;
     await this.#removeTraces(place);
   }
 
@@ -246,20 +254,25 @@ class FileObjectStore implements ObjectStore {
   }
 
   async #openWithRecord(place: Place): Promise<{ readonly handle: FileHandle; readonly record: ObjectRecord | undefined } | undefined> {
-    const opened = await this.#openInPlace(place, 'keep');
+    const opened = await this.#openInPlace(place);
     if (opened === undefined) return undefined;
     try {
-      const { key, revisions } = await readRecords(place.record);
-      if (key !== undefined && key !== place.key) throw new InvalidObjectKeyError(`The object key "${place.key}" differs from "${key}" in case only, which this file system does not tell apart; use another key.`);
-      return { handle: opened.handle, record: revisions.find((revision) => sameIdentity(revision.identity, opened.identity)) };
+      return { handle: opened.handle, record: await this.#findRecord(place, opened.identity) };
     } catch (error) {
       await opened.handle.close();
       throw error;
     }
   }
 
-  /** Opens the file in an object's place; `look` closes it at once. */
-  async #openInPlace(place: Place, use: 'look' | 'keep' = 'look'): Promise<{ readonly handle: FileHandle; readonly identity: FileIdentity } | undefined> {
+  /** The record of the bytes with this identity. */
+  async #findRecord(place: Place, identity: FileIdentity): Promise<ObjectRecord | undefined> {
+    const { key, revisions } = await readRecords(place.record);
+    if (key !== undefined && key !== place.key) throw new InvalidObjectKeyError(`The object key "${place.key}" differs from "${key}" in case only, which this file system does not tell apart; use another key.`);
+    return revisions.find((revision) => sameIdentity(revision.identity, identity));
+  }
+
+  /** Opens the file in an object's place. */
+  async #openInPlace(place: Place): Promise<{ readonly handle: FileHandle; readonly identity: FileIdentity } | undefined> {
     let handle: FileHandle;
     try {
       handle = await open(place.bytes, 'r');
@@ -268,8 +281,9 @@ class FileObjectStore implements ObjectStore {
       throw error;
     }
     const stats = await handle.stat({ bigint: true });
-    if (use === 'look' || !stats.isFile()) await handle.close();
-    return stats.isFile() ? { handle, identity: identityOf(stats) } : undefined;
+    if (stats.isFile()) return { handle, identity: identityOf(stats) };
+    await handle.close();
+    return undefined;
   }
 
   /** Makes a record for bytes that have none: a copied data folder keeps its content types, a file placed by hand gets defaults. */
@@ -312,6 +326,17 @@ class FileObjectStore implements ObjectStore {
       if (stats?.isDirectory() === true) return folder;
     }
     throw new NoSuchBucketError(`There is no bucket ${bucket}.`);
+  }
+}
+
+/** The state of a regular file; undefined where there is none. */
+async function statFile(path: string): Promise<BigIntStats | undefined> {
+  try {
+    const stats = await stat(path, { bigint: true });
+    return stats.isFile() ? stats : undefined;
+  } catch (error) {
+    if (isAbsence(error)) return undefined;
+    throw error;
   }
 }
 

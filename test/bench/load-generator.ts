@@ -12,7 +12,7 @@ export interface LoadOrder {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   readonly connections: number;
-  /** Before anything counts. */
+  /** At least this long nothing counts, and then until the rate grows no more, but no longer than {@link LONGEST_WARM_UP_MS}. */
   readonly warmUpMs: number;
   readonly windows: number;
   readonly windowMs: number;
@@ -32,6 +32,12 @@ export interface LoadReport {
   /** The first answer that was counted as an error, to be shown. */
   readonly firstError?: string;
 }
+
+/** serverless-offline starts a thread per connection, one after the other; cutting that short would measure it unfairly. */
+const LONGEST_WARM_UP_MS = 12_000;
+const WARM_UP_STEP_MS = 1_000;
+/** A rate that grows by less has stopped growing. */
+const STEADY_GROWTH = 1.1;
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 
@@ -106,11 +112,22 @@ class Load {
     return window;
   }
 
+  async #warmUp(): Promise<void> {
+    const startedAt = performance.now();
+    await pause(this.#order.warmUpMs);
+    this.#window(this.#order.warmUpMs);
+    for (let before = 0; performance.now() - startedAt < LONGEST_WARM_UP_MS; ) {
+      const stepAt = performance.now();
+      await pause(WARM_UP_STEP_MS);
+      const { perSecond, requests } = this.#window(performance.now() - stepAt);
+      if (requests > 0 && perSecond < before * STEADY_GROWTH) return;
+      before = perSecond;
+    }
+  }
+
   async run(): Promise<LoadReport> {
     for (let index = 0; index < this.#order.connections; index++) this.#open();
-    await pause(this.#order.warmUpMs);
-    this.#latencies = [];
-    this.#errors = 0;
+    await this.#warmUp();
     this.#firstError = undefined;
     const windows: LoadWindow[] = [];
     for (let index = 0; index < this.#order.windows; index++) {

@@ -35,12 +35,15 @@ export function selfTimes(profile: CpuProfile): SelfTime[] {
   return [...times].map(([where, ms]) => ({ where: where.trim(), ms, share: ms / busyMs })).sort((a, b) => b.ms - a.ms);
 }
 
+export type ProfiledLoad = 'warm' | 'async';
+
 /** Loads a Sluice that writes a CPU profile, keeps the profile in a folder of its own and prints where the time went. */
-export async function profileWarm(say: (what: string) => void): Promise<string> {
+export async function profileUnder(kind: ProfiledLoad, say: (what: string) => void): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-profile-'));
   const sluice = await startSluice({ nodeOptions: ['--cpu-prof', `--cpu-prof-dir=${folder}`, '--cpu-prof-interval=200'] });
-  const subject = await deployMeasured(sluice, 'Node');
-  say('warm load under the profiler');
+  const measured = await deployMeasured(sluice, 'Node');
+  const subject = kind === 'async' ? { ...measured, headers: { 'x-amz-invocation-type': 'Event' } } : measured;
+  say(`${kind} load under the profiler`);
   const { perSecond } = await applyLoad(subject, LOAD).finally(() => sluice.stop());
   const lines = [`${Math.round(perSecond).toLocaleString('en-US')} invocations/s at 32 connections, under the profiler`];
   // One file for each thread.

@@ -12,7 +12,7 @@ import { express } from './parts/express.ts';
 import { idle } from './parts/idle.ts';
 import { scale } from './parts/scale.ts';
 import { warm } from './parts/warm.ts';
-import { profileWarm } from './profile.ts';
+import { profileUnder, type ProfiledLoad } from './profile.ts';
 import { joinReports, renderMarkdown, renderText, type PartReport, type Report } from './report.ts';
 
 type Part = (say: (what: string) => void) => Promise<PartReport>;
@@ -25,7 +25,7 @@ interface Options {
   readonly only?: readonly string[];
   readonly output: 'text' | 'json';
   readonly markdown?: string;
-  readonly profile?: boolean;
+  readonly profile?: ProfiledLoad | true;
 }
 
 function progress(part: string): (what: string) => void {
@@ -48,8 +48,8 @@ async function measure(names: readonly string[]): Promise<Report> {
 }
 
 async function main(options: Options): Promise<void> {
-  if (options.profile === true) {
-    process.stdout.write(await profileWarm(progress('profile')));
+  if (options.profile !== undefined) {
+    process.stdout.write(await profileUnder(options.profile === true ? 'warm' : options.profile, progress('profile')));
     return;
   }
   const report = await measure(options.only ?? Object.keys(PARTS));
@@ -63,7 +63,7 @@ const options = new Command('npm run bench --')
   .addOption(new Option('--only <parts...>', 'run only these parts').choices(Object.keys(PARTS)))
   .addOption(new Option('--output <format>', 'what to print').choices(['text', 'json']).default('text'))
   .option('--markdown <file>', 'write the tables for the documentation as well')
-  .option('--profile', 'instead of measuring, write a CPU profile of Sluice under warm load and print where the time goes')
+  .addOption(new Option('--profile [load]', 'instead of measuring, write a CPU profile of Sluice under load and print where the time goes').choices(['warm', 'async']))
   .parse()
   .opts<Options>();
 await main(options);

@@ -64,7 +64,7 @@ describe('boto3 and the AWS CLI', { skip }, () => {
       const answer = (await aws('lambda', 'invoke', ...args, 'out.json')) as Record<string, unknown>;
       return { answer, payload: JSON.parse(await readFile(join(folder, 'out.json'), 'utf8')) as unknown };
     };
-    const created = await aws('lambda', 'create-function', '--function-name', 'cli', '--runtime', 'nodejs22.x', '--handler', 'index.handler', '--role', ROLE, '--zip-file', 'fileb://one.zip', '--environment', 'Variables={A=b}');
+    const created = await aws('lambda', 'create-function', '--function-name', 'cli', '--runtime', 'nodejs22.x', '--handler', 'index.handler', '--role', ROLE, '--zip-file', 'fileb://one.zip', '--environment', 'Variables={COLOUR=blue}');
     assert.equal((created as { FunctionName: string }).FunctionName, 'cli');
     await aws('lambda', 'wait', 'function-active-v2', '--function-name', 'cli');
     const first = await invoked('--function-name', 'cli', '--payload', '{"n":1}', '--log-type', 'Tail');

@@ -38,7 +38,7 @@ const NODE_FAILURES: readonly Failure[] = [
     errorMessage: /^RequestId: \S+ Error: Runtime exited with error: signal: killed$/,
     inTail: /Runtime\.OutOfMemory/,
   },
-  { how: 'returns what is no JSON', files: { 'index.js': 'exports.handler = async () => { const loop = {}; loop.loop = loop; return loop; };' }, errorType: /^(TypeError|Runtime\.MarshalError)$/, errorMessage: /circular structure/i },
+  { how: 'returns what is no JSON', files: { 'index.js': 'exports.handler = async () => { const loop = {}; loop.loop = loop; return loop; };' }, errorType: /^(TypeError|Runtime\.JSONStringifyError)$/, errorMessage: /circular structure/i },
 ];
 
 const PYTHON_FAILURES: readonly Failure[] = [

@@ -1,7 +1,7 @@
 /**
  * Appends to the log in the folder given until it is killed, and says on standard output what it may be held to: `A id` an append
- * was acknowledged; `T id` it is going to be settled; `S id` that has become durable. With `consume` as second argument it consumes
- * and settles most of what it is given.
+ * was acknowledged; `T id` it is going to be settled; `S id` that has become durable. With `consume` as second argument it consumes,
+ * settles most of what it is given and postpones some.
  */
 import { openSqliteLog } from '../../platform/invocation-log/sqlite.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
@@ -14,13 +14,20 @@ const clock = new ManualClock();
 const log = await openSqliteLog({ dataDir, partitions: 3, clock, logger: createLogger('silent') });
 
 const say = (what: 'A' | 'T' | 'S', id: string): void => void process.stdout.write(`${what} ${id}\n`);
+/** Some come again in this life, some in the next. */
+const DELAY_MS = 10 * SETTLE_INTERVAL_MS;
 let settled: string[] = [];
 
 async function settleMost(): Promise<void> {
   let seen = 0;
   const consumer = new CollectingConsumer(100_000, (delivery) => {
     consumer.deliveries.length = 0;
-    if (seen++ % 7 === 0) return;
+    const turn = seen++ % 7;
+    if (turn === 0) return;
+    if (turn === 1) {
+      void consumption.postpone(delivery, { attempt: 2, throttles: 0 }, clock.now() + DELAY_MS);
+      return;
+    }
     say('T', delivery.head.id);
     settled.push(delivery.head.id);
     consumption.settle(delivery);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { cpSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -131,6 +132,43 @@ describe('file object store', () => {
     assert.deepEqual(await (await openStore(dataDir)).head({ bucket: 'photos', key: 'cat.jpg' }), old);
   });
 
+  it('is as before after a crash at the moment between record and bytes', async () => {
+    const store = await openStore(dataDir);
+    await store.createBucket('photos');
+    const [kept, added] = [{ bucket: 'photos', key: 'cat.jpg' }, { bucket: 'photos', key: 'new/deep/dog.jpg' }];
+    const old = await store.put(kept, Buffer.from('old'), { contentType: 'text/old' });
+    for (const location of [kept, added]) {
+      const image = await imageBeforeBytes(dataDir, location.key, async () => {
+        await store.delete(added);
+        await store.put(kept, Buffer.from('old'), { contentType: 'text/old' });
+        return store.put(location, Buffer.alloc(4_000_000), { contentType: 'text/new' });
+      });
+      try {
+        const after = await openStore(image);
+        const { etag, contentType } = (await after.head(kept)) ?? {};
+        assert.deepEqual([etag, contentType], [old.etag, 'text/old']);
+        assert.equal(await after.head(added), undefined);
+        assert.deepEqual(await tree(join(image, 'objects')), ['.records', '.records/photos', '.records/photos/cat.jpg.json', '.staging', 'photos', 'photos/cat.jpg']);
+      } finally {
+        await rm(image, { recursive: true });
+      }
+    }
+  });
+
+  it('lets no key touch the object of another one with which it shares a path', async () => {
+    // As on a file system that does not tell upper from lower case: what lies at the path of `cat.jpg` is `CAT.jpg`.
+    const store = await openStore(dataDir);
+    await store.createBucket('photos');
+    const location = { bucket: 'photos', key: 'cat.jpg' };
+    await store.put(location, Buffer.from('meow'));
+    const record = join(objects, '.records/photos/cat.jpg.json');
+    await writeFile(record, (await readFile(record, 'utf8')).replace('"cat.jpg"', '"CAT.jpg"'));
+    for (const attempt of [() => store.head(location), () => store.get(location), () => store.put(location, Buffer.from('woof')), () => store.delete(location)]) {
+      await assert.rejects(attempt(), { name: 'InvalidObjectKeyError', message: /differs from "CAT\.jpg" in case only/ });
+    }
+    assert.equal(await readFile(join(objects, 'photos/cat.jpg'), 'utf8'), 'meow');
+  });
+
   it('survives unreadable records', async () => {
     const store = await openStore(dataDir);
     await store.createBucket('photos');
@@ -195,6 +233,30 @@ async function runUntilKilled(dataDir: string, first: number, changes: number): 
   }
   assert.deepEqual(await exited, [null, 'SIGKILL']);
   return { begun, done };
+}
+
+/** A copy of the data folder as a put leaves it in the instant in which its record is written and its bytes are not yet in place. */
+async function imageBeforeBytes(dataDir: string, key: string, put: () => Promise<unknown>): Promise<string> {
+  const record = join(dataDir, 'objects/.records/photos', `${keyToPath(key)}.json`);
+  const bytes = join(dataDir, 'objects/photos', keyToPath(key));
+  for (;;) {
+    const image = await mkdtemp(join(tmpdir(), 'sluice-objects-image-'));
+    const putting = put();
+    for (let writing = true; writing; ) {
+      writing = await Promise.race([putting.then(() => false), new Promise<boolean>((resolve) => setImmediate(resolve, true))]);
+      if (!existsSync(record) || !readFileSync(record, 'utf8').includes('text/new') || statSync(bytes, { throwIfNoEntry: false })?.size === 4_000_000) continue;
+      try {
+        cpSync(dataDir, image, { recursive: true, force: true });
+      } catch {
+        continue; // The move into place had been begun before; the next put gives another chance.
+      }
+      if (statSync(join(image, 'objects/photos', keyToPath(key)), { throwIfNoEntry: false })?.size !== 4_000_000) {
+        await putting;
+        return image;
+      }
+    }
+    await rm(image, { recursive: true });
+  }
 }
 
 async function tree(folder: string): Promise<readonly string[]> {

@@ -228,7 +228,7 @@ function settlingTests(test: Test): void {
       fc.record({ do: fc.constant('settle' as const), share: fc.double({ min: 0, max: 1, noNaN: true }) }),
       fc.record({ do: fc.constantFrom('restart' as const, 'reopen' as const) }),
     );
-    const property = fc.asyncProperty(fc.array(step, { maxLength: 25, size: 'max' }), async (script) => {
+    const property = fc.asyncProperty(fc.array(step, { maxLength: 16, size: 'max' }), async (script) => {
       const open = new Set<string>();
       let consumer = new CollectingConsumer();
       let consumption: LogConsumption = await current.consume(consumer);
@@ -260,7 +260,7 @@ function settlingTests(test: Test): void {
       for (const delivery of consumer.deliveries) consumption.settle(delivery);
       await consumption.stop();
     });
-    await fc.assert(property, { numRuns: 15 });
+    await fc.assert(property, { numRuns: 10 });
   });
 }
 
@@ -364,6 +364,20 @@ function lifeTests(test: Test): void {
     await log.consume(second);
     await second.untilCount(2);
     assert.deepEqual(first.deliveries, []);
+  });
+
+  test('delivers nothing more to a consumer that stops while it is given records', async ({ log }) => {
+    const ids = await appendAll(log, several(10));
+    let stopped: Promise<void> | undefined;
+    const first = new CollectingConsumer(100, () => {
+      if (first.deliveries.length === 3) stopped = consumption.stop();
+    });
+    const consumption: LogConsumption = await log.consume(first);
+    await first.untilCount(3);
+    await stopped;
+    const second = new CollectingConsumer();
+    assert.deepEqual((await drained(log, second, await log.consume(second))).map(({ head }) => head.id), ids);
+    assert.equal(first.deliveries.length, 3);
   });
 
   test('refuses everything once it is closed, and closes twice', async ({ log }) => {

@@ -19,6 +19,9 @@ import { lambdaClient } from '../support/access.ts';
 const ROUNDS = 5;
 const EVENTS_PER_ROUND = 200;
 const SENDERS = 16;
+/** In every other round two at a time and so long each that most of what was accepted waits when the process dies. */
+const BACKLOG = { SLUICE_ACCOUNT_CONCURRENCY: '2' };
+const BACKLOG_PAUSE_MS = 5;
 
 /** mulberry32: a small generator whose whole state is its seed. */
 function random(seed: number): () => number {
@@ -99,9 +102,10 @@ describe('a process that dies', { timeout: 300_000 }, () => {
     const seed = Number(process.env['CRASH_SEED'] ?? randomInt(2 ** 31));
     t.diagnostic(`seed ${seed}; repeat with CRASH_SEED=${seed}`);
     const dice = random(seed);
-    let { sluice, lambda } = await up();
+    let { sluice, lambda } = await up(BACKLOG);
     await reporting(lambda, 'rounds');
     for (let round = 0; round < ROUNDS; round++) {
+      const backlog = round % 2 === 0;
       const killAfter = 1 + Math.floor(dice() * EVENTS_PER_ROUND);
       const accepted: string[] = [];
       const unanswered: string[] = [];
@@ -111,7 +115,7 @@ describe('a process that dies', { timeout: 300_000 }, () => {
         while (next < EVENTS_PER_ROUND && killed === undefined) {
           const mark = `round-${round}-${next++}`;
           try {
-            await invoke(lambda, 'rounds', { mark }, { InvocationType: 'Event' });
+            await invoke(lambda, 'rounds', { mark, ...(backlog && { pauseMs: BACKLOG_PAUSE_MS }) }, { InvocationType: 'Event' });
             accepted.push(mark);
           } catch {
             unanswered.push(mark);
@@ -124,7 +128,8 @@ describe('a process that dies', { timeout: 300_000 }, () => {
       await observer.settle();
       const startedBefore = new Set(observer.sightings.map(({ mark }) => mark));
 
-      ({ sluice, lambda } = await up());
+      // The next round's settings, since it goes on with this process.
+      ({ sluice, lambda } = await up(backlog ? {} : BACKLOG));
       await observer.until(() => accepted.every((mark) => observer.count(mark) > 0));
       // Redeliveries stand before it in the function's partition, so they have begun when it ends.
       await result(lambda, 'rounds', { mark: `end-${round}` });

@@ -19,9 +19,11 @@ export interface Scenario {
   readonly initFailureShare: number;
   /** Share of functions whose every start fails. */
   readonly crashLoopShare: number;
-  /** Share of invocations during which the environment is lost, or says nothing any more. */
+  /** Share of invocations during which the environment is lost, or says nothing any more; of starts, the latter too. */
   readonly lossShare: number;
   readonly hangShare: number;
+  /** Share of async records that the log delivers late: its backlog. */
+  readonly lateShare: number;
   /** Share of async records that the log delivers twice, and of completions that a worker reports again later. */
   readonly duplicateShare: number;
   readonly staleReportShare: number;
@@ -63,6 +65,7 @@ export function smallScenario(seed: number): Scenario {
     crashLoopShare: dice.chance(0.3) ? 0.2 : 0,
     lossShare: dice.next() * 0.05,
     hangShare: dice.chance(0.3) ? 0.01 : 0,
+    lateShare: dice.next() * 0.02,
     duplicateShare: dice.next() * 0.05,
     staleReportShare: dice.next() * 0.1,
     restarts: dice.between(0, 3),
@@ -100,6 +103,7 @@ export function bigScenario(seed: number): Scenario {
     crashLoopShare: 0.001,
     lossShare: 0.0005,
     hangShare: 0.00001,
+    lateShare: 0.001,
     duplicateShare: 0.001,
     staleReportShare: 0.001,
     restarts: 3,
@@ -109,8 +113,8 @@ export function bigScenario(seed: number): Scenario {
     reservationChanges: 50,
     reservationShareMax: 0.01,
     accountConcurrency: 1_000,
-    maxEnvironments: 6_000,
-    maxMemoryMiB: 6_000 * 1_024,
+    maxEnvironments: 9_000,
+    maxMemoryMiB: 9_000 * 256,
     asyncRetryBaseMs: 60_000,
     keepAliveMinMs: 60_000,
     keepAliveMaxMs: 900_000,
@@ -139,6 +143,7 @@ export function neighbourScenario(seed: number): Scenario {
     crashLoopShare: 0,
     lossShare: 0,
     hangShare: 0,
+    lateShare: 0,
     duplicateShare: 0,
     staleReportShare: 0,
     restarts: 0,

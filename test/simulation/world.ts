@@ -34,6 +34,7 @@ const ERROR_BODY = Buffer.from('{"errorType":"Simulated"}');
 /** How long a stop takes, and how long a controller is away. */
 const STOP_MEAN_MS = 3;
 const RESTART_MS = 500;
+const LATE_MEAN_MS = 30_000;
 /** Invariants over the whole state are checked every so many turns. */
 const AUDIT_EVERY = 1_000;
 /** A run that needs more turns per invocation does not come to rest. */
@@ -203,7 +204,8 @@ class World {
     if (kind === 'sync' && this.scheduler === undefined) return;
     this.witness.totals.accepted++;
     if (kind === 'async') this.logged.set(invocation.id, invocation);
-    this.deliver(invocation);
+    if (kind === 'async' && this.dice.chance(this.scenario.lateShare)) this.future.plan(this.nowMs + this.dice.around(LATE_MEAN_MS), () => this.deliver(invocation));
+    else this.deliver(invocation);
   }
 
   // Workers
@@ -213,6 +215,7 @@ class World {
     const environment: SimEnvironment = { id, fn, version: spec.version, specId: spec.id, memoryMiB: spec.configuration.memoryMiB, state: 'starting', toldToStop: false, invocation: undefined, runs: 0 };
     this.environments.set(id, environment);
     this.witness.started(environment);
+    if (this.dice.chance(this.scenario.hangShare)) return;
     const fails = fn.crashes || this.dice.chance(this.scenario.initFailureShare);
     this.future.plan(this.nowMs + this.dice.around(fn.startMeanMs), () => {
       if (environment.state !== 'starting' || environment.toldToStop) return;
@@ -393,11 +396,12 @@ class World {
   }
 
   private auditEnd(): void {
-    this.audit();
     const snapshot = this.scheduler?.snapshot();
+    for (const { id, kind, answered } of this.held.values()) {
+      if (kind === 'sync' && !answered) this.witness.fail(4, `the caller of ${id} waits for ever.`);
+    }
     if (this.logged.size > 0) this.witness.fail(1, `${this.logged.size} async invocations were accepted and never came to an end, ${[...this.logged.keys()][0]} first.`);
-    const unanswered = [...this.held.values()][0];
-    if (unanswered !== undefined) this.witness.fail(4, `${this.held.size} invocations are held for ever, ${unanswered.id} first.`);
+    this.audit();
     if (snapshot === undefined || snapshot.functions + snapshot.held + snapshot.timers + snapshot.environments.all > 0) this.witness.fail(7, `at rest the scheduler keeps ${JSON.stringify(snapshot)}.`);
     const { accepted, succeeded, failed, rejected, deadLettered, expired, lostWithController } = this.witness.totals;
     if (accepted !== succeeded + failed + rejected + deadLettered + expired + lostWithController) this.witness.fail(1, `${accepted} accepted, but ${JSON.stringify(this.witness.totals)}.`);

@@ -56,7 +56,8 @@ export async function invoke(lambda: LambdaClient, name: string, event: unknown 
   const output = await lambda.send(new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)), ...options }));
   return {
     output,
-    text: output.Payload === undefined ? '' : Buffer.from(output.Payload).toString('utf8'),
+    // The SDK gives undefined, null or no bytes where the answer has no body.
+    text: Buffer.from(output.Payload ?? []).toString('utf8'),
     tail: output.LogResult === undefined ? '' : Buffer.from(output.LogResult, 'base64').toString('utf8'),
   };
 }

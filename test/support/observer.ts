@@ -14,8 +14,8 @@ export interface Sighting {
 }
 
 /**
- * A function that reports to an {@link Observer} before it goes on: it posts its request id and `event.mark`, waits for the answer,
- * then returns the mark, or throws if `event.fail` is set.
+ * A function that reports to an {@link Observer} before it goes on: it posts its request id and `event.mark`, waits for the answer and
+ * then for `event.pauseMs`, and returns the mark, or throws if `event.fail` is set.
  */
 export const REPORTING_FUNCTION = `
 const http = require('node:http');
@@ -27,6 +27,7 @@ const report = (mark, requestId) => new Promise((resolve, reject) => {
 });
 exports.handler = async (event, context) => {
   await report(event.mark, context.awsRequestId);
+  if (event.pauseMs) await new Promise((resolve) => setTimeout(resolve, event.pauseMs));
   if (event.fail) throw new Error('asked to fail: ' + event.mark);
   return { mark: event.mark };
 };

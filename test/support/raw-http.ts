@@ -1,5 +1,4 @@
 import { Buffer } from 'node:buffer';
-import { once } from 'node:events';
 import { request, type IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -46,9 +45,9 @@ export async function sendBytes(url: string, bytes: string | Buffer, options: { 
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
   // A reset is an end as well: what matters is what was answered before.
   socket.on('error', () => undefined);
-  await once(socket, 'connect');
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   socket.write(bytes);
   if (options.end === true) socket.end();
-  await once(socket, 'close');
+  await closed;
   return Buffer.concat(chunks).toString('latin1');
 }

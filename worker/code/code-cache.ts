@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
@@ -13,6 +13,11 @@ export const MAX_UNUSED_BYTES = 16 * 262_144_000;
 export const MAX_UNUSED_FOLDERS = 2_000;
 
 const HASH_NAME = /^[0-9a-f]{64}$/;
+/**
+ * Node looks for a package.json upwards from a file to know what kind of module it is. Above Lambda's /var/task there is none; this one keeps
+ * Node from finding that of a project whose folder the data folder lies in.
+ */
+const PACKAGE_BOUNDARY = 'package.json';
 
 /** Code in use: the folder stays until it is released. */
 export interface CodeFolder {
@@ -53,8 +58,9 @@ export class CodeCache {
     for (const name of await readdir(options.folder)) {
       const path = join(options.folder, name);
       if (HASH_NAME.test(name)) cache.#remember(name, path, folderSize(path));
-      else await rm(path, { recursive: true, force: true });
+      else if (name !== PACKAGE_BOUNDARY) await rm(path, { recursive: true, force: true });
     }
+    await writeFile(join(options.folder, PACKAGE_BOUNDARY), '{}\n');
     return cache;
   }
 

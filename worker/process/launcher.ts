@@ -37,7 +37,7 @@ export interface LaunchedProcess {
 
 interface Pool {
   readonly ready: LaunchedProcess[];
-  starting: number;
+  filling: boolean;
   refill: Timer | undefined;
   expiry: Timer | undefined;
 }
@@ -49,7 +49,8 @@ interface Pool {
 export class Launcher {
   readonly #options: { readonly isolation: Isolation; readonly dataDir: string; readonly prestartedPerRuntime: number; readonly clock: Clock; readonly logger: Logger };
   readonly #pools = new Map<RuntimeFamily, Pool>();
-  readonly #starts = new Set<Promise<LaunchedProcess>>();
+  /** Starts ahead that are under way; `stop` waits for them. */
+  readonly #fills = new Set<Promise<void>>();
   #stopped = false;
 
   constructor(options: { readonly isolation: Isolation; readonly dataDir: string; readonly prestartedPerRuntime: number; readonly clock: Clock; readonly logger: Logger }) {
@@ -72,13 +73,15 @@ export class Launcher {
   expect(family: RuntimeFamily): void {
     if (this.#stopped || this.#options.prestartedPerRuntime === 0) return;
     let pool = this.#pools.get(family);
-    if (pool === undefined) this.#pools.set(family, (pool = { ready: [], starting: 0, refill: undefined, expiry: undefined }));
+    if (pool === undefined) this.#pools.set(family, (pool = { ready: [], filling: false, refill: undefined, expiry: undefined }));
     const { clock } = this.#options;
     pool.expiry?.cancel();
     pool.expiry = clock.at(clock.now() + IDLE_POOL_MS, () => this.#empty(family, pool));
     pool.refill ??= clock.at(clock.now() + REFILL_DELAY_MS, () => {
       pool.refill = undefined;
-      void this.#fill(family, pool);
+      if (pool.filling) return;
+      const fill = this.#fill(family, pool).finally(() => this.#fills.delete(fill));
+      this.#fills.add(fill);
     });
   }
 
@@ -88,42 +91,35 @@ export class Launcher {
       pool.refill?.cancel();
       pool.expiry?.cancel();
     }
-    await Promise.allSettled(this.#starts);
+    await Promise.all(this.#fills);
     await Promise.all([...this.#pools.values()].flatMap((pool) => pool.ready.splice(0).map((ready) => ready.dispose())));
   }
 
   /** One after the other: several interpreters starting at once would take the processor from running functions. */
   async #fill(family: RuntimeFamily, pool: Pool): Promise<void> {
-    if (pool.starting > 0) return;
-    pool.starting++;
+    const wanted = (): boolean => !this.#stopped && this.#pools.get(family) === pool;
+    pool.filling = true;
     try {
       const installation = await family.prepare();
-      while (!this.#stopped && pool.expiry !== undefined && pool.ready.length < this.#options.prestartedPerRuntime) {
+      while (wanted() && pool.ready.length < this.#options.prestartedPerRuntime) {
         const launched = await this.#start({ family, installation, tmpMiB: DEFAULT_TMP_MIB, startEnvironment: undefined, wrapper: undefined }, true);
-        pool.ready.push(launched);
+        if (wanted()) pool.ready.push(launched);
+        else await launched.dispose();
       }
     } catch (error) {
       this.#options.logger.warn({ err: error, family: family.name }, 'No process could be started ahead; functions start theirs when they need one.');
     } finally {
-      pool.starting--;
+      pool.filling = false;
     }
   }
 
   #empty(family: RuntimeFamily, pool: Pool): void {
-    pool.expiry = undefined;
+    pool.refill?.cancel();
     this.#pools.delete(family);
     for (const ready of pool.ready.splice(0)) void ready.dispose();
   }
 
-  #start(request: LaunchRequest, prestarted: boolean): Promise<LaunchedProcess> {
-    const start = this.#startNow(request, prestarted);
-    this.#starts.add(start);
-    const forget = (): void => void this.#starts.delete(start);
-    start.then(forget, forget);
-    return start;
-  }
-
-  async #startNow(request: LaunchRequest, prestarted: boolean): Promise<LaunchedProcess> {
+  async #start(request: LaunchRequest, prestarted: boolean): Promise<LaunchedProcess> {
     const { isolation, dataDir } = this.#options;
     const { installation } = request;
     const temporaryDir = isolation.kind === 'privateTmp' ? undefined : join(dataDir, 'tmp', randomUUID());

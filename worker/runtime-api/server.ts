@@ -24,7 +24,11 @@ export interface RuntimeApiAddress {
 }
 
 const CALLS = Symbol('calls');
-type MarkedSocket = Socket & { [CALLS]?: RuntimeCalls };
+/** A POST of this connection is being read or answered. */
+const POSTING = Symbol('posting');
+/** A `next` that came in the same breath as the POST before it: its turn comes when that one is answered. */
+const PIPELINED_NEXT = Symbol('pipelinedNext');
+type MarkedSocket = Socket & { [CALLS]?: RuntimeCalls; [POSTING]?: boolean; [PIPELINED_NEXT]?: ServerResponse | undefined };
 
 const INVOCATION = '/2018-06-01/runtime/invocation/';
 const NEXT = `${INVOCATION}next`;
@@ -71,12 +75,15 @@ export function createRuntimeApi(): RuntimeApi {
 
 function route(request: IncomingMessage, response: ServerResponse): void {
   response.sendDate = false;
-  const calls = (request.socket as MarkedSocket)[CALLS];
+  const socket = request.socket as MarkedSocket;
+  const calls = socket[CALLS];
+  if (request.method === 'POST') socket[POSTING] = true;
   const url = request.url ?? '';
   if (calls === undefined) {
     notFound(request, response);
   } else if (url === NEXT && request.method === 'GET') {
-    next(calls, response);
+    if (socket[POSTING] === true) socket[PIPELINED_NEXT] = response;
+    else next(calls, response);
   } else if (request.method === 'POST' && url.startsWith(INVOCATION)) {
     const slash = url.indexOf('/', INVOCATION.length);
     const invocationId = slash < 0 ? '' : url.slice(INVOCATION.length, slash);
@@ -199,25 +206,8 @@ function accept(response: ServerResponse, verdict: CallVerdict, status: 202 | 41
   } else if (status === 413) {
     answer(response, 413, 'RequestEntityTooLarge', `Exceeded maximum allowed payload size (${MAX_RESPONSE_BYTES} bytes).`);
   } else {
-    hold(response);
-    response.writeHead(202, ACCEPTED_HEADERS);
-    response.end(ACCEPTED);
+    end(response, 202, ACCEPTED_HEADERS, ACCEPTED);
   }
-}
-
-/**
- * Holds what is written to the runtime until the end of this turn of the event loop. A runtime that asks for its next event in the same breath, as Sluice's own
- * does, gets the acknowledgement and the event in one write when an event is waiting; a write is the costliest thing that happens to an invocation here.
- */
-function hold(response: ServerResponse): void {
-  const { socket } = response;
-  if (socket === null) return;
-  socket.cork();
-  setImmediate(release, socket);
-}
-
-function release(socket: Socket): void {
-  socket.uncork();
 }
 
 function refuse(response: ServerResponse, verdict: Exclude<CallVerdict, 'accepted'>): void {
@@ -232,6 +222,18 @@ function notFound(request: IncomingMessage, response: ServerResponse): void {
 
 function answer(response: ServerResponse, status: number, errorType: string, errorMessage: string): void {
   const body = JSON.stringify({ errorMessage, errorType });
-  response.writeHead(status, ['Content-Type', JSON_TYPE, 'Content-Length', String(Buffer.byteLength(body))]);
+  end(response, status, ['Content-Type', JSON_TYPE, 'Content-Length', String(Buffer.byteLength(body))], body);
+}
+
+/** Writes an answer, and lets a `next` that waited behind it go on. */
+function end(response: ServerResponse, status: number, headers: string[], body: string): void {
+  const socket = response.socket as MarkedSocket | null;
+  response.writeHead(status, headers);
   response.end(body);
+  if (socket === null) return;
+  socket[POSTING] = false;
+  const waiting = socket[PIPELINED_NEXT];
+  socket[PIPELINED_NEXT] = undefined;
+  const calls = socket[CALLS];
+  if (waiting !== undefined && calls !== undefined) next(calls, waiting);
 }

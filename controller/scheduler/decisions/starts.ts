@@ -27,6 +27,9 @@ export interface StartsDecision {
 /** An expectation is given this long at least before it is looked at again: below it the clock costs more than the answer is worth. */
 const MIN_RECHECK_MS = 5;
 
+/** No start is taken to be quicker, so that an environment on its way back always counts. */
+const MIN_START_MS = 1;
+
 /** Below this a duration says nothing: it keeps the division sane. */
 const MIN_DURATION_MS = 0.1;
 
@@ -40,12 +43,13 @@ export function startsWanted(snapshot: StartsSnapshot): StartsDecision {
   const uncovered = snapshot.waiting - snapshot.starting;
   if (uncovered <= 0) return NONE;
   const meanMs = Math.max(snapshot.meanDurationMs, MIN_DURATION_MS);
+  const startMs = Math.max(snapshot.startMs, MIN_START_MS);
   let taken = 0;
   let soonestMs = Infinity;
   for (const environment of snapshot.inUse) {
     const backInMs = expectedBackInMs(environment, meanMs, snapshot.nowMs);
-    if (backInMs >= snapshot.startMs) continue;
-    taken += 1 + Math.floor((snapshot.startMs - backInMs) / meanMs);
+    if (backInMs >= startMs) continue;
+    taken += 1 + Math.floor((startMs - backInMs) / meanMs);
     if (backInMs < soonestMs) soonestMs = backInMs;
     if (taken >= uncovered) break;
   }
@@ -54,11 +58,14 @@ export function startsWanted(snapshot: StartsSnapshot): StartsDecision {
 }
 
 /**
- * An environment that has answered is back at once; one that works takes what invocations take here; one for which either has not come true
+ * An environment that has answered is back at once, give or take what a poll takes; one that works takes what invocations take here; one for which either has not come true
  * is expected to need as long again as it has taken, so that a stuck one is soon no longer counted on.
  */
 export function expectedBackInMs(environment: EnvironmentInUse, meanMs: number, nowMs: number): number {
-  if (environment.respondedAtMs !== undefined) return nowMs - environment.respondedAtMs;
+  if (environment.respondedAtMs !== undefined) {
+    const agoMs = nowMs - environment.respondedAtMs;
+    return agoMs <= MIN_RECHECK_MS ? 0 : agoMs;
+  }
   const ranMs = nowMs - environment.startedWorkAtMs;
   return ranMs < meanMs ? meanMs - ranMs : ranMs;
 }

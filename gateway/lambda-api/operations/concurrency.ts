@@ -13,17 +13,7 @@ import { unqualifiedTarget } from '../target.ts';
 /** Functions read at once while the account is summed up. */
 const SUM_PAGE = 500;
 
-/**
- * Reservations are checked one after another, since each depends on the sum of all others. The queue is this gateway's: two gateways could
- * together reserve more than the account has, which the scheduler's account limit still holds.
- */
-let reserving: Promise<unknown> = Promise.resolve();
-
-export const putFunctionConcurrency: Handler<PutFunctionConcurrencyRequest, Concurrency> = (request, context) => {
-  const turn = reserving.then(() => reserve(request, context));
-  reserving = turn.catch(() => undefined);
-  return turn;
-};
+export const putFunctionConcurrency: Handler<PutFunctionConcurrencyRequest, Concurrency> = (request, context) => context.reservations.run(() => reserve(request, context));
 
 async function reserve(request: PutFunctionConcurrencyRequest, context: ApiContext): Promise<Concurrency> {
   const { catalogue, settings } = context;

@@ -140,14 +140,18 @@ function violation(path: string, value: string, constraint: string): string {
   return `Value ${value === '' ? '' : `${value} `}at '${path}' failed to satisfy constraint: ${constraint}`;
 }
 
-/** The value as the service writes it: `'[a, b]'`, `'{k=v}'`; empty for what must not be repeated. */
+/** The value as the service writes it: `'[a, b]'`, `'{k=v}'`; empty for what must not be repeated and for what holds structures. */
 function shown(shape: Shape, value: unknown): string {
-  if (isSensitive(shape) || shape.type === 'blob' || shape.type === 'structure') return '';
+  if (isSensitive(shape) || shape.type === 'blob' || shape.type === 'structure' || innerShapes(shape).some(({ members, member }) => members ?? member)) return '';
   return `'${bounded(plain(shape, value))}'`;
 }
 
 function isSensitive(shape: Shape): boolean {
-  return [shape.key, shape.value, shape.member].some((name) => name !== undefined && shapeOf(name).sensitive === true) || shape.sensitive === true;
+  return [shape, ...innerShapes(shape)].some(({ sensitive }) => sensitive === true);
+}
+
+function innerShapes({ key, value, member }: Shape): Shape[] {
+  return [key, value, member].filter((name) => name !== undefined).map(shapeOf);
 }
 
 function plain(shape: Shape, value: unknown): string {

@@ -2,8 +2,8 @@ import { applyLoad, type Load } from '../load.ts';
 import type { PartReport } from '../report.ts';
 import { deployMeasured, startSluice } from '../subjects/sluice.ts';
 
-const ONE: Load = { connections: 1, warmUpMs: 500, windows: 3, windowMs: 700 };
-const MANY: Load = { connections: 32, warmUpMs: 1_000, windows: 3, windowMs: 1_000 };
+const ONE: Load = { connections: 1, warmUpMs: 200, windows: 3, windowMs: 700 };
+const MANY: Load = { connections: 32, warmUpMs: 200, windows: 3, windowMs: 1_000 };
 
 /** How fast `Event` invocations are accepted, each durable before its 202, while the accepted ones run. */
 export async function asynchronous(say: (what: string) => void): Promise<PartReport> {

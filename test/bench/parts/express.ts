@@ -2,8 +2,8 @@ import { applyLoad, type Load } from '../load.ts';
 import { ratioColumn, type PartReport } from '../report.ts';
 import { startBareHttp } from '../subjects/floors.ts';
 
-const ONE: Load = { connections: 1, warmUpMs: 1_000, windows: 3, windowMs: 700 };
-const MANY: Load = { connections: 32, warmUpMs: 1_000, windows: 3, windowMs: 700 };
+const ONE: Load = { connections: 1, warmUpMs: 200, windows: 3, windowMs: 700 };
+const MANY: Load = { connections: 32, warmUpMs: 200, windows: 3, windowMs: 700 };
 
 /** What express on the way of a request costs, measured on the bare server. */
 export async function express(say: (what: string) => void): Promise<PartReport> {

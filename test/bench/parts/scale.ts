@@ -1,7 +1,5 @@
 import { Agent, request } from 'node:http';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { ROLE } from '../../support/functions.ts';
 import { zip } from '../../support/packages.ts';
@@ -9,7 +7,7 @@ import { NODE_SOURCE } from '../functions/handlers.ts';
 import { treeMemory } from '../machine.ts';
 import type { PartReport, Target } from '../report.ts';
 import { median, percentile } from '../statistics.ts';
-import { startSluice } from '../subjects/sluice.ts';
+import { benchFolder, startSluice } from '../subjects/sluice.ts';
 
 const FUNCTIONS = 10_000;
 const CREATORS = 16;
@@ -23,7 +21,7 @@ interface Page {
 
 /** 10,000 functions: creating them, listing them, starting with them. */
 export async function scale(say: (what: string) => void): Promise<PartReport> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-bench-scale-'));
+  const dataDir = await benchFolder();
   const agent = new Agent({ keepAlive: true, maxSockets: CREATORS });
   try {
     const sluice = await startSluice({ dataDir });

@@ -5,8 +5,8 @@ import { startServerlessOffline } from '../subjects/serverless-offline.ts';
 import { deployMeasured, startSluice } from '../subjects/sluice.ts';
 import type { Subject } from '../subjects/subject.ts';
 
-const ONE: Load = { connections: 1, warmUpMs: 1_500, windows: 3, windowMs: 1_000 };
-const MANY: Load = { connections: 32, warmUpMs: 2_500, windows: 3, windowMs: 1_500 };
+const ONE: Load = { connections: 1, warmUpMs: 500, windows: 3, windowMs: 1_000 };
+const MANY: Load = { connections: 32, warmUpMs: 1_000, windows: 3, windowMs: 1_500 };
 /** As many runtimes as keep two cores busy. */
 const FLOOR_RUNTIMES = 8;
 const LOOP = 'Runtime API, no front';

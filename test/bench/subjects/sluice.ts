@@ -1,7 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LambdaClient } from '@aws-sdk/client-lambda';
+import { readSettings } from '../../../platform/configuration/settings.ts';
 import { deploy } from '../../support/functions.ts';
 import { lambdaClient, sluiceVariables } from '../../support/access.ts';
 import { NODE_SOURCE, PYTHON_SOURCE } from '../functions/handlers.ts';
@@ -28,8 +28,15 @@ export interface BenchedSluiceOptions {
   readonly dataDir?: string;
 }
 
+/** A new data folder on a disk: a temporary folder may lie in memory, where syncing costs nothing, and no user keeps data there. */
+export async function benchFolder(): Promise<string> {
+  const { cacheDir } = readSettings(sluiceVariables());
+  await mkdir(cacheDir, { recursive: true });
+  return mkdtemp(join(cacheDir, 'bench-'));
+}
+
 export async function startSluice({ variables = {}, nodeOptions = [], dataDir }: BenchedSluiceOptions = {}): Promise<BenchedSluice> {
-  const folder = dataDir ?? (await mkdtemp(join(tmpdir(), 'sluice-bench-')));
+  const folder = dataDir ?? (await benchFolder());
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SLUICE_')));
   const child = await startChild({
     command: [process.execPath, ...nodeOptions, join(ROOT, 'cli', 'main.ts'), 'up', '--port', '0', '--data', folder],

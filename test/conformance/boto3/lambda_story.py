@@ -61,7 +61,7 @@ class LambdaStory(unittest.TestCase):
         return caught.exception.response
 
     def test_create_invoke_and_tail(self):
-        self.create("boto-first", Environment={"Variables": {"A": "b"}}, Tags={"x": "y"})
+        self.create("boto-first", Environment={"Variables": {"COLOUR": "blue"}}, Tags={"x": "y"})
         answer, result = self.invoke("boto-first", {"n": 1}, LogType="Tail")
         self.assertEqual(answer["StatusCode"], 200)
         self.assertEqual(answer["ExecutedVersion"], "$LATEST")
@@ -81,7 +81,7 @@ class LambdaStory(unittest.TestCase):
 
         found = self.client.get_function(FunctionName="boto-first")
         self.assertEqual(found["Tags"], {"x": "y"})
-        self.assertEqual(found["Configuration"]["Environment"], {"Variables": {"A": "b"}})
+        self.assertEqual(found["Configuration"]["Environment"], {"Variables": {"COLOUR": "blue"}})
         with urllib.request.urlopen(found["Code"]["Location"]) as download:
             digest = hashlib.sha256(download.read()).digest()
         self.assertEqual(base64.b64encode(digest).decode(), found["Configuration"]["CodeSha256"])

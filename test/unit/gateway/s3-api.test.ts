@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
-import { Agent, request, type IncomingHttpHeaders } from 'node:http';
+import { Agent, request, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -42,7 +42,7 @@ describe('S3 API', () => {
   async function send(method: string, path: string, headers: Record<string, string | number> = {}, body: Buffer | string = ''): Promise<Answer> {
     const outgoing = request(s3.url, { method, path, agent, headers: { ...(['PUT', 'POST'].includes(method) && headers['transfer-encoding'] === undefined ? { 'content-length': Buffer.byteLength(body) } : {}), ...headers } });
     outgoing.end(body);
-    const [incoming] = (await once(outgoing, 'response')) as [import('node:http').IncomingMessage];
+    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
     const answer = await text(incoming);
     return { status: incoming.statusCode ?? 0, headers: incoming.headers, body: answer, code: /<Code>(.*?)<\/Code>/.exec(answer)?.[1] };
   }
@@ -183,7 +183,7 @@ describe('S3 API', () => {
       const socket = connect(Number(new URL(s3.url).port), '127.0.0.1');
       const served = once(s3.server, 'request');
       socket.write(`PUT /${bucket}/${key} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n${'x'.repeat(100_000)}`);
-      const [, response] = (await served) as [unknown, import('node:http').ServerResponse];
+      const [, response] = (await served) as [unknown, ServerResponse];
       const closed = once(response, 'close');
       assert.equal((await send('GET', `/${bucket}/kept`)).body, 'before');
       socket.destroy();

@@ -66,7 +66,7 @@ describe('aws-chunked', () => {
 describe('XML', () => {
   it('reads back what is written, for any text', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }).filter((text) => text.isWellFormed()), (text) => {
+      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
         assert.deepEqual(readXml(`<?xml version="1.0"?>\n${group('a', [leaf('b', text)])}`), { name: 'a', text: '', children: [{ name: 'b', text, children: [] }] });
       }),
     );
@@ -86,7 +86,7 @@ describe('XML', () => {
 describe('S3 operations', () => {
   it('are told apart by method, level, parameters and header', () => {
     for (const row of OPERATIONS) {
-      const query = new URLSearchParams(row.query.map((name) => [name, '1']));
+      const query = new URLSearchParams(row.query.map((name): [string, string] => [name, '1']));
       assert.equal(operationName(row.method, row.level, query, row.header === undefined ? {} : { [row.header]: 'x' }), row.name);
     }
     assert.equal(operationName('GET', 'object', new URLSearchParams('x-id=GetObject&X-Amz-Signature=1'), {}), 'GetObject');

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import { before, suite, test } from 'node:test';
+import { HandClock } from './hand-clock.ts';
 import { startHarness, type Harness, type OpenedEnvironment } from './harness.ts';
 
 const folder = 'node-handlers';
@@ -201,4 +202,36 @@ test('a stopped worker has no environment, no process, and refuses new ones', as
   const ours = await Promise.all(running.map(async (pid) => ((await import('node:fs/promises')).readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ''))));
   const childrenOfOurs = ours.filter((stat) => stat.includes(` ${process.pid} `) && stat.slice(stat.lastIndexOf(')')).split(' ')[2] === String(process.pid) && !stat.includes(') Z '));
   assert.deepEqual(childrenOfOurs, []);
+});
+
+test('an init that does not end: reported after 10 s, and over when the invocation’s own time has passed as well', async (context) => {
+  const clock = new HandClock();
+  const harness = await startHarness(context, { clock });
+  const environment = await harness.open({ folder, handler: 'slow-init.handler', timeoutSec: 5 });
+  const printed = async (text: string): Promise<void> => {
+    while (!harness.lines.some(({ message }) => message.startsWith(text))) await turn();
+  };
+  await printed('INIT_START Runtime Version: nodejs22.x on Node v');
+  clock.turn(10_000);
+  await printed('INIT_REPORT Init Duration: 10000.00 ms\tPhase: init\tStatus: timeout');
+  clock.turn(4_999);
+  await turn();
+  assert.deepEqual(environment.departures, []);
+  clock.turn(1);
+  const { cause } = await environment.departure;
+  assert.equal(cause.kind, 'initFailed');
+  assert.deepEqual(JSON.parse((cause as { errorBody: Buffer }).errorBody.toString()), { errorType: 'Sandbox.Timedout', errorMessage: 'Task timed out after 5.00 seconds' });
+});
+
+test('a runtime that answers but never asks for the next event is ended by the function’s timeout, and its answer counts', async (context) => {
+  const clock = new HandClock();
+  const harness = await startHarness(context, { clock });
+  const environment = await harness.open({ folder, handler: 'index.stalls', timeoutSec: 5 });
+  await environment.polled();
+  const reply = await harness.invoke(environment, {});
+  assert.equal(reply.body.toString(), '"answered"');
+  clock.turn(5_000);
+  const departure = await environment.departure;
+  assert.deepEqual(departure.cause, { kind: 'failed' });
+  assert.equal(departure.completion?.outcome, 'success');
 });

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { ZipFile } from 'yazl';
-import { systemClock } from '../../../platform/clock.ts';
+import { systemClock, type Clock } from '../../../platform/clock.ts';
 import type { FunctionLogs, LogEvent } from '../../../platform/function-logs/function-logs.ts';
 import type { ExecutionSpec } from '../../../platform/model/execution-spec.ts';
 import type { VersionConfiguration } from '../../../platform/model/function.ts';
@@ -80,7 +80,7 @@ async function pack(folder: string): Promise<Buffer> {
 }
 
 /** A worker with everything around it in memory; gone with the test. */
-export async function startHarness(test: Pick<TestContext, 'after'>, overrides: { readonly prestartedPerRuntime?: number; readonly cacheDir?: string; readonly python?: string } = {}): Promise<Harness> {
+export async function startHarness(test: Pick<TestContext, 'after'>, overrides: { readonly prestartedPerRuntime?: number; readonly cacheDir?: string; readonly python?: string; readonly clock?: Clock } = {}): Promise<Harness> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-worker-'));
   const lines: LogEvent[] = [];
   const replies = new Map<string, PromiseWithResolvers<Reply>>();
@@ -102,7 +102,7 @@ export async function startHarness(test: Pick<TestContext, 'after'>, overrides: 
     replies: { reply: ({ id }, reply) => replyTo(id).resolve(reply) },
     store,
     functionLogs,
-    clock: systemClock,
+    clock: overrides.clock ?? systemClock,
     logger: createLogger('error'),
     settings: {
       dataDir,

@@ -6,13 +6,14 @@
  * promise that settles after the callback) is ignored.
  */
 const { errorObject, logError, RuntimeError } = require('./errors.cjs');
-const { current } = require('./console.cjs');
+const { current, writeLine } = require('./console.cjs');
 const { ResponseStream } = require('./streaming.cjs');
 
 const INVOCATION = '/2018-06-01/runtime/invocation/';
 /** Exit codes of Lambda's own Node.js runtime. */
 const EXIT_UNHANDLED_REJECTION = 128;
 const EXIT_UNCAUGHT_EXCEPTION = 129;
+const EXIT_NO_EVENT = 1;
 
 class Loop {
   #connection;
@@ -64,6 +65,10 @@ class Loop {
   }
 
   #begin(headers, body) {
+    if (headers.status !== '200') {
+      writeLine(`The Runtime API refused to give an event: ${headers.status} ${body}`);
+      process.exit(EXIT_NO_EVENT);
+    }
     const requestId = headers['lambda-runtime-aws-request-id'];
     const invocation = { requestId, result: undefined, waits: true };
     this.#open = invocation;
