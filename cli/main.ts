@@ -9,5 +9,11 @@ try {
   // A wrong setting: the command that needs the settings says so.
 }
 
+// `sluice list | head -1`: the reader has what it wanted, so there is nothing more to do or to complain about.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
 const { runCli } = await import('./program.ts');
 process.exitCode = await runCli(process.argv.slice(2), { stdout: process.stdout, stderr: process.stderr, stdin: process.stdin, environment: process.env });

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { InvocationResponse } from '@aws-sdk/client-lambda';
 import type { Command } from 'commander';
+import { MAX_ASYNC_PAYLOAD_BYTES, MAX_SYNC_PAYLOAD_BYTES } from '../../gateway/invoke/limits.ts';
 import { connection, lambdaClient } from '../client.ts';
 import { printJson, printLine, type CommandContext, type InstanceOptions, type OutputOptions } from '../context.ts';
 import { CliError, EXIT } from '../errors.ts';
@@ -15,10 +16,6 @@ interface InvokeOptions extends InstanceOptions, OutputOptions {
   readonly tail?: true;
   readonly qualifier?: string;
 }
-
-/** Lambda quotas, "Function configuration, deployment, and execution": 6 MB request, 1 MB asynchronous. */
-const SYNC_PAYLOAD_MAX_BYTES = 6 * 1024 * 1024;
-const ASYNC_PAYLOAD_MAX_BYTES = 1024 * 1024;
 
 export function addInvokeCommand(program: Command, context: CommandContext, outcome: Outcome): void {
   withOutputOption(withInstanceOptions(program.command('invoke')))
@@ -99,13 +96,13 @@ async function readAll(stdin: Readable): Promise<Buffer> {
     const bytes = Buffer.from(chunk as Buffer | string);
     chunks.push(bytes);
     size += bytes.length;
-    if (size > SYNC_PAYLOAD_MAX_BYTES) break; // refuseOversize tells
+    if (size > MAX_SYNC_PAYLOAD_BYTES) break; // refuseOversize tells
   }
   return Buffer.concat(chunks);
 }
 
 function refuseOversize(payload: Buffer, isAsync: boolean): void {
-  const maxBytes = isAsync ? ASYNC_PAYLOAD_MAX_BYTES : SYNC_PAYLOAD_MAX_BYTES;
+  const maxBytes = isAsync ? MAX_ASYNC_PAYLOAD_BYTES : MAX_SYNC_PAYLOAD_BYTES;
   if (payload.length > maxBytes) throw new CliError(`The event has ${payload.length} bytes; Lambda takes at most ${maxBytes}. Put it into S3 and pass its key.`, EXIT.usage);
 }
 

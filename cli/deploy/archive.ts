@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZipFile } from 'yazl';
+import { MAX_ENTRIES, MAX_UNPACKED_BYTES } from '../../platform/code-archive/limits.ts';
 import { CliError } from '../errors.ts';
 import { formatBytes } from '../terminal/format.ts';
 import type { CodeSource } from './plan.ts';
@@ -14,11 +15,6 @@ export interface Archive {
   /** Base64, as the API's `CodeSha256`: tells whether there is anything to upload. */
   readonly sha256: string;
 }
-
-/** Lambda quotas, "Function configuration, deployment, and execution": 250 MB unzipped, layers included. */
-const UNPACKED_MAX_BYTES = 262_144_000;
-/** A zip archive of one level of folders; more files than this are a mistake (the wrong folder), not a function. */
-const FILES_MAX = 100_000;
 
 /** Never needed at run time, and different on every machine: with them, the same code would never have the same hash. */
 const EXCLUDED_NAMES = new Set(['.git', '.hg', '.svn', '.DS_Store', 'Thumbs.db', '__pycache__', '.pytest_cache', '.mypy_cache', '.aws-sam', '.venv', '.idea', '.vscode']);
@@ -61,7 +57,7 @@ export async function archiveFolder(folder: string, onProgress: (fraction: numbe
   const entries = await listEntries(folder);
   if (entries.length === 0) throw new CliError(`${folder} holds no file that could be deployed.`);
   const totalBytes = entries.reduce((sum, entry) => sum + entry.sizeBytes, 0);
-  if (totalBytes > UNPACKED_MAX_BYTES) throw new CliError(tooLarge(folder, totalBytes, entries));
+  if (totalBytes > MAX_UNPACKED_BYTES) throw new CliError(tooLarge(folder, totalBytes, entries));
   const zip = new ZipFile();
   let readBytes = 0;
   for (const entry of entries) {
@@ -93,7 +89,7 @@ async function listEntries(root: string): Promise<Entry[]> {
         await visit(file, `${name}/`, [...above, real]);
       } else if (info.isFile()) {
         entries.push({ name, file, sizeBytes: info.size, executable: (info.mode & 0o111) !== 0 });
-        if (entries.length > FILES_MAX) throw new CliError(`${root} holds more than ${FILES_MAX} files; is that the right folder?`);
+        if (entries.length > MAX_ENTRIES) throw new CliError(`${root} holds more than ${MAX_ENTRIES} files; is that the right folder?`);
       }
     }
   };
@@ -108,7 +104,7 @@ function isExcluded(child: string, name: string): boolean {
 function tooLarge(folder: string, totalBytes: number, entries: readonly Entry[]): string {
   const largest = [...entries].sort((a, b) => b.sizeBytes - a.sizeBytes).slice(0, 3);
   const named = largest.map((entry) => `${entry.name} (${formatBytes(entry.sizeBytes)})`).join(', ');
-  return `${folder} has ${formatBytes(totalBytes)} unpacked; Lambda takes at most ${formatBytes(UNPACKED_MAX_BYTES)}. Largest files: ${named}.`;
+  return `${folder} has ${formatBytes(totalBytes)} unpacked; Lambda takes at most ${formatBytes(MAX_UNPACKED_BYTES)}. Largest files: ${named}.`;
 }
 
 async function collect(zip: ZipFile): Promise<Buffer> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { LambdaClient } from '@aws-sdk/client-lambda';
+import { MAX_UPLOAD_BYTES } from '../../gateway/lambda-api/limits.ts';
 import { s3Client, type Connection } from '../client.ts';
 import type { CommandContext } from '../context.ts';
 import { formatBytes } from '../terminal/format.ts';
@@ -14,8 +15,6 @@ export interface UploadedCode {
   readonly S3Key?: string;
 }
 
-/** Lambda quotas, "Function configuration, deployment, and execution": 50 MB zipped, for direct upload; larger ones come from S3. */
-export const DIRECT_UPLOAD_MAX_BYTES = 52_428_800;
 const DEPLOYMENT_BUCKET = 'sluice-deployments';
 /** Small enough for the bar to move. */
 const CHUNK_BYTES = 256 * 1024;
@@ -27,7 +26,7 @@ const CHUNK_BYTES = 256 * 1024;
 export async function uploadCode(context: CommandContext, to: Connection, client: LambdaClient, name: string, archive: Archive, use: (code: UploadedCode) => Promise<void>): Promise<void> {
   const progress = showProgress(context, `uploading ${name}`);
   try {
-    if (archive.bytes.length <= DIRECT_UPLOAD_MAX_BYTES) {
+    if (archive.bytes.length <= MAX_UPLOAD_BYTES) {
       reportRequestBodies(client, (fraction) => progress.update(fraction));
       await use({ ZipFile: archive.bytes });
     } else {
@@ -37,7 +36,7 @@ export async function uploadCode(context: CommandContext, to: Connection, client
     progress.fail();
     throw error;
   }
-  progress.done(`${formatBytes(archive.bytes.length)}${archive.bytes.length > DIRECT_UPLOAD_MAX_BYTES ? ` by way of the bucket ${DEPLOYMENT_BUCKET}` : ''}`);
+  progress.done(`${formatBytes(archive.bytes.length)}${archive.bytes.length > MAX_UPLOAD_BYTES ? ` by way of the bucket ${DEPLOYMENT_BUCKET}` : ''}`);
 }
 
 async function byBucket(to: Connection, name: string, archive: Archive, onProgress: (fraction: number) => void, use: (code: UploadedCode) => Promise<void>): Promise<void> {

@@ -212,14 +212,14 @@ describe('bad input', () => {
       request: invocation({ body: Buffer.alloc(SYNC_LIMIT_BYTES + 1, '1') }),
       type: 'RequestEntityTooLargeException',
       status: 413,
-      message: 'Request must be smaller than 6291456 bytes for the InvokeFunction operation',
+      message: '6291457 byte payload is too large for the RequestResponse invocation type (limit 6291456 bytes)',
     },
     {
       what: 'as Event with one byte too many',
       request: invocation({ body: Buffer.alloc(ASYNC_LIMIT_BYTES + 1, '1'), headers: { 'x-amz-invocation-type': 'Event' } }),
       type: 'RequestEntityTooLargeException',
       status: 413,
-      message: 'Request must be smaller than 1048576 bytes for the InvokeFunction operation',
+      message: '1048577 byte payload is too large for the Event invocation type (limit 1048576 bytes)',
     },
   ];
   for (const { what, ...refusal } of INVOCATIONS) test(`Invoke ${what}`, () => refused(refusal));

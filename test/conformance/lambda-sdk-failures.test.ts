@@ -10,6 +10,8 @@ interface Failure extends Omit<Deployment, 'name'> {
   readonly errorType: string | RegExp | undefined;
   readonly errorMessage: string | RegExp;
   readonly inTail?: RegExp;
+  /** It fails before there is an invocation. */
+  readonly atInit?: true;
 }
 
 const NODE_FAILURES: readonly Failure[] = [
@@ -18,15 +20,15 @@ const NODE_FAILURES: readonly Failure[] = [
   { how: 'rejects with a text', files: { 'index.js': "exports.handler = async () => { throw 'just text'; };" }, errorType: 'string', errorMessage: 'just text' },
   { how: 'throws an error of its own class', files: { 'index.js': "class OrderRefused extends Error { name = 'OrderRefused' } exports.handler = async () => { throw new OrderRefused('no'); };" }, errorType: 'OrderRefused', errorMessage: 'no' },
   { how: 'lets a promise reject unhandled', files: { 'index.js': "exports.handler = () => { Promise.reject(new Error('forgotten')); };" }, errorType: 'Runtime.UnhandledPromiseRejection', errorMessage: /forgotten/ },
-  { how: 'has no such module', files: { 'other.js': '' }, errorType: 'Runtime.ImportModuleError', errorMessage: /^Error: Cannot find module 'index'/ },
-  { how: 'needs a module that is not there', files: { 'index.js': "require('not-there'); exports.handler = async () => 1;" }, errorType: 'Runtime.ImportModuleError', errorMessage: /^Error: Cannot find module 'not-there'/ },
-  { how: 'has no such export', files: { 'index.js': 'exports.other = async () => 1;' }, errorType: 'Runtime.HandlerNotFound', errorMessage: 'index.handler is undefined or not exported' },
-  { how: 'exports something that is no function', files: { 'index.js': 'exports.handler = 5;' }, errorType: 'Runtime.HandlerNotFound', errorMessage: 'index.handler is not a function' },
-  { how: 'has a syntax error', files: { 'index.js': 'exports.handler = async () => {' }, errorType: 'Runtime.UserCodeSyntaxError', errorMessage: /^SyntaxError: / },
-  { how: 'throws while it loads', files: { 'index.js': "throw new Error('at load');" }, errorType: 'Error', errorMessage: 'at load' },
+  { how: 'has no such module', atInit: true, files: { 'other.js': '' }, errorType: 'Runtime.ImportModuleError', errorMessage: /^Error: Cannot find module 'index'/ },
+  { how: 'needs a module that is not there', atInit: true, files: { 'index.js': "require('not-there'); exports.handler = async () => 1;" }, errorType: 'Runtime.ImportModuleError', errorMessage: /^Error: Cannot find module 'not-there'/ },
+  { how: 'has no such export', atInit: true, files: { 'index.js': 'exports.other = async () => 1;' }, errorType: 'Runtime.HandlerNotFound', errorMessage: 'index.handler is undefined or not exported' },
+  { how: 'exports something that is no function', atInit: true, files: { 'index.js': 'exports.handler = 5;' }, errorType: 'Runtime.HandlerNotFound', errorMessage: 'index.handler is not a function' },
+  { how: 'has a syntax error', atInit: true, files: { 'index.js': 'exports.handler = async () => {' }, errorType: 'Runtime.UserCodeSyntaxError', errorMessage: /^SyntaxError: / },
+  { how: 'throws while it loads', atInit: true, files: { 'index.js': "throw new Error('at load');" }, errorType: 'Error', errorMessage: 'at load' },
   { how: 'exits with 1', files: { 'index.js': 'exports.handler = async () => process.exit(1);' }, errorType: 'Runtime.ExitError', errorMessage: /^RequestId: \S+ Error: Runtime exited with error: exit status 1$/ },
   { how: 'exits with 0', files: { 'index.js': 'exports.handler = async () => process.exit(0);' }, errorType: 'Runtime.ExitError', errorMessage: /^RequestId: \S+ Error: Runtime exited without providing a reason$/ },
-  { how: 'exits while it loads', files: { 'index.js': 'process.exit(3);' }, errorType: 'Runtime.ExitError', errorMessage: /^RequestId: \S+ Error: Runtime exited with error: exit status 3$/ },
+  { how: 'exits while it loads', atInit: true, files: { 'index.js': 'process.exit(3);' }, errorType: 'Runtime.ExitError', errorMessage: /^RequestId: \S+ Error: Runtime exited with error: exit status 3$/ },
   { how: 'kills itself', files: { 'index.js': "exports.handler = async () => { process.kill(process.pid, 'SIGSEGV'); await new Promise(() => setInterval(() => {}, 1000)); };" }, errorType: 'Runtime.ExitError', errorMessage: /^RequestId: \S+ Error: Runtime exited with error: signal: segmentation fault/ },
   { how: 'runs too long', files: { 'index.js': 'exports.handler = () => new Promise((resolve) => setTimeout(resolve, 60000));' }, Timeout: 1, errorType: /^Sandbox\.Timedout$/, errorMessage: /Task timed out after 1\.00 seconds$/, inTail: /Task timed out after 1\.00 seconds/ },
   { how: 'blocks its thread too long', files: { 'index.js': 'exports.handler = async () => { for (;;); };' }, Timeout: 1, errorType: /^Sandbox\.Timedout$/, errorMessage: /Task timed out after 1\.00 seconds$/ },
@@ -38,14 +40,14 @@ const NODE_FAILURES: readonly Failure[] = [
     errorMessage: /^RequestId: \S+ Error: Runtime exited with error: signal: killed$/,
     inTail: /Runtime\.OutOfMemory/,
   },
-  { how: 'returns what is no JSON', files: { 'index.js': 'exports.handler = async () => { const loop = {}; loop.loop = loop; return loop; };' }, errorType: /^(TypeError|Runtime\.JSONStringifyError)$/, errorMessage: /circular structure/i },
+  { how: 'returns what is no JSON', files: { 'index.js': 'exports.handler = async () => { const loop = {}; loop.loop = loop; return loop; };' }, errorType: 'Runtime.JSONStringifyError', errorMessage: 'Unable to stringify response body' },
 ];
 
 const PYTHON_FAILURES: readonly Failure[] = [
   { how: 'raises', files: { 'index.py': 'def handler(event, context):\n    raise ValueError("no good")\n' }, errorType: 'ValueError', errorMessage: 'no good', inTail: /\[ERROR\] ValueError: no good/ },
-  { how: 'has no such module', files: { 'other.py': '' }, errorType: 'Runtime.ImportModuleError', errorMessage: "Unable to import module 'index': No module named 'index'" },
-  { how: 'has no such function', files: { 'index.py': 'x = 1\n' }, errorType: 'Runtime.HandlerNotFound', errorMessage: "Handler 'handler' missing on module 'index'" },
-  { how: 'has a syntax error', files: { 'index.py': 'def handler(:\n' }, errorType: 'Runtime.UserCodeSyntaxError', errorMessage: /Syntax error in module 'index'/ },
+  { how: 'has no such module', atInit: true, files: { 'other.py': '' }, errorType: 'Runtime.ImportModuleError', errorMessage: "Unable to import module 'index': No module named 'index'" },
+  { how: 'has no such function', atInit: true, files: { 'index.py': 'x = 1\n' }, errorType: 'Runtime.HandlerNotFound', errorMessage: "Handler 'handler' missing on module 'index'" },
+  { how: 'has a syntax error', atInit: true, files: { 'index.py': 'def handler(:\n' }, errorType: 'Runtime.UserCodeSyntaxError', errorMessage: /Syntax error in module 'index'/ },
   { how: 'exits', files: { 'index.py': 'import os\ndef handler(event, context):\n    os._exit(2)\n' }, errorType: 'Runtime.ExitError', errorMessage: /Runtime exited with error: exit status 2$/ },
   { how: 'runs too long', files: { 'index.py': 'import time\ndef handler(event, context):\n    time.sleep(60)\n' }, Timeout: 1, errorType: /^Sandbox\.Timedout$/, errorMessage: /Task timed out after 1\.00 seconds$/ },
   { how: 'returns what is no JSON', files: { 'index.py': 'def handler(event, context):\n    return {1, 2}\n' }, errorType: 'Runtime.MarshalError', errorMessage: /Unable to marshal response/ },
@@ -64,15 +66,17 @@ describe('failures', () => {
   after(() => sluice.stop());
 
   for (const [runtime, failures] of [['nodejs22.x', NODE_FAILURES], ['python3.12', PYTHON_FAILURES]] as const) {
-    for (const [index, { how, errorType, errorMessage, inTail, ...deployment }] of failures.entries()) {
+    for (const [index, { how, errorType, errorMessage, inTail, atInit, ...deployment }] of failures.entries()) {
       test(`${runtime}: ${how}`, async () => {
         const name = `fails-${runtime.slice(0, 4)}-${index}`;
         await deploy(sluice.lambda, { name, Runtime: runtime, ...deployment });
         const first = await failure(sluice.lambda, name);
         matches(first.errorType, errorType);
         matches(first.errorMessage, errorMessage);
-        matches(first.tail, inTail ?? /REPORT RequestId: /);
-        assert.match(first.tail, /START RequestId: /);
+        if (atInit === undefined) {
+          matches(first.tail, inTail ?? /REPORT RequestId: /);
+          assert.match(first.tail, /START RequestId: /);
+        }
         // It fails in the same way again, so a broken environment was not taken for a sound one.
         const second = await failure(sluice.lambda, name);
         matches(second.errorType, errorType);
@@ -80,6 +84,15 @@ describe('failures', () => {
       });
     }
   }
+
+  test('the log of an invocation whose environment could not start says so, between START and REPORT', async () => {
+    await deploy(sluice.lambda, { name: 'unstartable', files: { 'index.js': "throw new Error('at load');" } });
+    const { tail } = await failure(sluice.lambda, 'unstartable');
+    assert.match(tail, /ERROR\tUncaught Exception \t\{.*at load/);
+    assert.match(tail, /^INIT_REPORT Init Duration: \d+\.\d\d ms\tPhase: \w+\tStatus: error\tError Type: /m);
+    assert.match(tail, /^START RequestId: /m);
+    assert.match(tail, /^REPORT RequestId: /m);
+  });
 
   test('a stack trace names the lines of the function', async () => {
     await deploy(sluice.lambda, { name: 'traced', files: { 'index.js': "function inner() { throw new Error('here'); }\nexports.handler = async () => inner();\n" } });

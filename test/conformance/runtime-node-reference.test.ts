@@ -93,7 +93,7 @@ suite('the handler table holds for aws-lambda-ric, AWS’s own client', { skip, 
       assert.deepEqual(JSON.parse((outcome as { body: string }).body), result);
     } else {
       assert.equal(outcome.kind, 'error', JSON.stringify(outcome));
-      const { errorType, errorMessage } = outcome.body as ErrorBody;
+      const { errorType, errorMessage } = outcome.body;
       assert.deepEqual({ errorType, errorMessage }, error);
     }
   };
@@ -109,7 +109,7 @@ suite('the handler table holds for aws-lambda-ric, AWS’s own client', { skip, 
     test(`init of ${handler}: ${errorType}`, async () => {
       const outcome = await askReference(handler, {});
       assert.equal(outcome.kind, 'initError', JSON.stringify(outcome));
-      const body = outcome.body as ErrorBody;
+      const body = outcome.body;
       assert.equal(body.errorType, errorType);
       assert.match(body.errorMessage, errorMessage);
     });

@@ -28,7 +28,7 @@ const MOUNT_SCRIPT = [
   'else',
   'mount -t tmpfs -o "size=${size}m,mode=1777" tmpfs "$staging" || exit 70',
   'while [ "$1" != -- ]; do mkdir -p "$staging/${1#/tmp/}" && mount --bind "$1" "$staging/${1#/tmp/}" || exit 70; shift; done',
-  'mount --move "$staging" /tmp || exit 70',
+  'mount --rbind "$staging" /tmp || exit 70',
   'fi',
   'shift; exec "$@"',
 ].join('\n');

@@ -227,7 +227,7 @@ function answer(response: ServerResponse, status: number, errorType: string, err
 
 /** Writes an answer, and lets a `next` that waited behind it go on. */
 function end(response: ServerResponse, status: number, headers: string[], body: string): void {
-  const socket = response.socket as MarkedSocket | null;
+  const socket: MarkedSocket | null = response.socket;
   response.writeHead(status, headers);
   response.end(body);
   if (socket === null) return;

@@ -25,7 +25,7 @@ interface Setting {
   readonly folder: string;
   readonly cache: CodeCache;
   readonly reads: string[];
-  put(text: string): Promise<CodeReference>;
+  readonly put: (text: string) => Promise<CodeReference>;
 }
 
 async function open(context: TestContext, folder?: string): Promise<Setting> {
@@ -45,7 +45,7 @@ async function open(context: TestContext, folder?: string): Promise<Setting> {
     folder: codeDir,
     cache,
     reads,
-    async put(text) {
+    put: async (text) => {
       const body = await zip(text);
       objects.set(text, body);
       return { sha256: createHash('sha256').update(body).digest('base64'), sizeBytes: body.length, objectKey: text };

@@ -20,8 +20,9 @@ import awslambdaric.lambda_runtime_log_utils  # noqa: F401
 import awslambdaric.lambda_runtime_marshaller  # noqa: F401
 
 ORDER_FD = 3
-# From this runtime on AWS polls in a thread of its own, so that signals reach the main thread while it waits.
-THREAD_POLLING = ("AWS_Lambda_python3.12", "AWS_Lambda_python3.13", "AWS_Lambda_python3.14")
+# AWS polls in a thread of its own for python3.12 and later, so that SIGTERM reaches the main thread while it waits. Sluice never sends one, and a
+# thread per event costs half as much again as the event.
+POLL_IN_THREAD = False
 
 
 def read_order():
@@ -52,9 +53,7 @@ def main():
     import awslambdaric.bootstrap
     import awslambdaric.lambda_runtime_client
 
-    client = awslambdaric.lambda_runtime_client.LambdaRuntimeClient(
-        order["runtimeApi"], environment.get("AWS_EXECUTION_ENV") in THREAD_POLLING
-    )
+    client = awslambdaric.lambda_runtime_client.LambdaRuntimeClient(order["runtimeApi"], POLL_IN_THREAD)
     awslambdaric.bootstrap.run(order["handler"], client)
 
 
