@@ -59,15 +59,14 @@ export async function startEmbedded(settings: Settings, options: EmbeddedOptions
     closers.push(() => functionLogs.close());
 
     // Stopping goes the other way round: the gateway first, then the controller with its pool, then the stores.
-    let controller: Controller | undefined;
-    closers.push(async () => controller?.stop());
+    const roles: { controller?: Controller; worker?: Worker } = {};
+    closers.push(async () => roles.controller?.stop());
     const replies = new PendingReplies(clock);
     const gateway = await startGateway({ log, catalogue, store, functionLogs, replies, clock, random: Math.random, logger, signingSecret, settings });
     closers.push(() => gateway.stop());
     url = gateway.url;
 
-    let worker: Worker | undefined;
-    controller = await startController({
+    roles.controller = await startController({
       log,
       catalogue,
       replies,
@@ -78,12 +77,12 @@ export async function startEmbedded(settings: Settings, options: EmbeddedOptions
       createPool: (link) =>
         processPool({
           link,
-          startWorker: async (observed) => (worker = await startWorker({ link: observed, replies, store, functionLogs, clock, logger, onProgress: options.onProgress ?? (() => {}), settings: { ...settings, endpointUrl: url } })),
+          startWorker: async (observed) => (roles.worker = await startWorker({ link: observed, replies, store, functionLogs, clock, logger, onProgress: options.onProgress ?? (() => {}), settings: { ...settings, endpointUrl: url } })),
           capacity: { maxEnvironments: settings.maxEnvironments, maxMemoryMiB: settings.maxEnvironmentMemoryMiB },
         }),
     });
     let stopped: Promise<void> | undefined;
-    return { url, runtimes: (await worker?.runtimes()) ?? [], notes: [worker?.isolation() ?? ''], stop: () => (stopped ??= closeAll()) };
+    return { url, runtimes: (await roles.worker?.runtimes()) ?? [], notes: [roles.worker?.isolation() ?? ''], stop: () => (stopped ??= closeAll()) };
   } catch (error) {
     await closeAll();
     throw error;

