@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import type { ExitCode } from './errors.ts';
 
 /** What a command may touch of the process it runs in; a test gives another. */
 export interface CommandContext {
@@ -31,4 +32,9 @@ export function printJson(context: CommandContext, value: unknown): void {
 
 export function printLine(output: Output, line: string): void {
   output.write(`${line}\n`);
+}
+
+/** What an action reports of itself, where not everything went well but nothing failed. */
+export interface Outcome {
+  exitCode: ExitCode;
 }

@@ -7,14 +7,9 @@ import { addInvokeCommand } from './commands/invoke.ts';
 import { addListCommand } from './commands/list.ts';
 import { addLogsCommand } from './commands/logs.ts';
 import { addUpCommand } from './commands/up.ts';
-import type { CommandContext } from './context.ts';
+import type { CommandContext, Outcome } from './context.ts';
 import { EXIT, toCliError, type ExitCode } from './errors.ts';
 import { painter } from './terminal/paint.ts';
-
-/** What an action reports of itself, where not everything went well but nothing failed. */
-export interface Outcome {
-  exitCode: ExitCode;
-}
 
 const EXIT_CODES_HELP = `
 Exit codes:

@@ -4,9 +4,8 @@ import type { InvocationResponse } from '@aws-sdk/client-lambda';
 import type { Command } from 'commander';
 import { MAX_ASYNC_PAYLOAD_BYTES, MAX_SYNC_PAYLOAD_BYTES } from '../../gateway/invoke/limits.ts';
 import { connection, lambdaClient } from '../client.ts';
-import { printJson, printLine, type CommandContext, type InstanceOptions, type OutputOptions } from '../context.ts';
+import { printJson, printLine, type CommandContext, type InstanceOptions, type OutputOptions, type Outcome } from '../context.ts';
 import { CliError, EXIT } from '../errors.ts';
-import type { Outcome } from '../program.ts';
 import { painter } from '../terminal/paint.ts';
 import { withInstanceOptions, withOutputOption } from './options.ts';
 

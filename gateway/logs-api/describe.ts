@@ -1,5 +1,5 @@
 import { LogsApiError, invalidParameter } from './errors.ts';
-import type { LogsOperation } from './handle.ts';
+import type { LogsOperation } from './operation.ts';
 import { GROUP_NAME, STREAM_NAME, requiredGroup, violation, type LogsInput } from './input.ts';
 
 /** CloudWatch Logs API reference, "DescribeLogGroups" and "DescribeLogStreams". */

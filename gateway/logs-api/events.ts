@@ -1,7 +1,7 @@
 import { MAX_PATTERN_LENGTH, parseFilterPattern } from './filter-pattern.ts';
 import { STREAM_NAME, requiredGroup, violation } from './input.ts';
 import { invalidParameter, LogsApiError } from './errors.ts';
-import type { LogsContext, LogsOperation } from './handle.ts';
+import type { LogsContext, LogsOperation } from './operation.ts';
 import { MAX_EVENTS, readEvents } from './read-events.ts';
 import type { StoredLogEvent } from '../../platform/function-logs/function-logs.ts';
 

@@ -4,6 +4,7 @@ import { deleteLogGroup, describeLogGroups, describeLogStreams } from './describ
 import { LogsApiError, invalidParameter } from './errors.ts';
 import { filterLogEvents, getLogEvents } from './events.ts';
 import { LogsInput } from './input.ts';
+import type { LogsContext, LogsOperation } from './operation.ts';
 
 export interface LogsApiOptions {
   readonly functionLogs: FunctionLogs;
@@ -22,14 +23,6 @@ export interface LogsApi {
   /** Answers one request of the JSON 1.1 protocol; `target` is its `X-Amz-Target`. Never rejects. */
   handle(target: string, body: Buffer, requestId: string): Promise<LogsAnswer>;
 }
-
-export interface LogsContext {
-  readonly functionLogs: FunctionLogs;
-  readonly arnOfGroup: (group: string) => string;
-}
-
-/** Resolves to the output, or undefined for an operation without one. */
-export type LogsOperation = (context: LogsContext, input: LogsInput) => Promise<object | undefined>;
 
 const TARGET_PREFIX = 'Logs_20140328.';
 

@@ -3,20 +3,11 @@ import { crc32 } from 'node:zlib';
 import { fromBufferPromise, getFileNameLowLevel, openPromise, type Entry, type ZipFile } from 'yauzl';
 import { CodeArchiveError } from './errors.ts';
 import { MAX_ENTRIES, MAX_NAME_BYTES, MAX_NAME_PART_BYTES, MAX_UNPACKED_BYTES } from './limits.ts';
+import type { ArchiveEntry } from './entry.ts';
 import { checkTree } from './tree.ts';
 
 /** A deployment package: its bytes, or the path of the file that holds them. */
 export type ArchiveSource = Buffer | string;
-
-export interface ArchiveEntry {
-  /** Relative to the package's root, `/` between parts, without `.`, `..` and empty parts. */
-  readonly path: string;
-  readonly kind: 'file' | 'directory' | 'symlink';
-  readonly executable: boolean;
-  /** As the package declares it; {@link contentOf} fails where the content has another size. */
-  readonly sizeBytes: number;
-  readonly raw: Entry;
-}
 
 /** A package whose table of contents has been checked: nothing in it can lead out of the folder that it is unpacked into. */
 export interface Archive {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { contentOf, UnpackBudget, withArchive, type Archive, type ArchiveEntry, type ArchiveSource } from './archive.ts';
+import { contentOf, UnpackBudget, withArchive, type Archive, type ArchiveSource } from './archive.ts';
+import type { ArchiveEntry } from './entry.ts';
 
 /** Files written at once: enough to keep the disk and the inflate threads (4 by default) busy. */
 const PARALLEL_FILES = 8;
