@@ -15,7 +15,7 @@ export interface FunctionChangesOptions {
   /** What the scheduler holds under a name. */
   readonly heldAs: (key: FunctionKey) => readonly HeldFunction[];
   /** A runtime that is likely to be wanted soon. */
-  readonly expect: (runtime: string) => void;
+  readonly expect: (spec: ExecutionSpec) => void;
 }
 
 /** A registry that does not answer is asked again after this long. */
@@ -65,7 +65,8 @@ export class FunctionChanges {
         const specs = record?.uid === held.uid ? await this.specs(record, held.versions) : new Map<string, ExecutionSpec>();
         if (isNewest()) this.options.submit({ kind: 'functionChanged', functionUid: held.uid, reservedConcurrency: record?.uid === held.uid ? record.reservedConcurrency : undefined, specs });
       }
-      if (record !== undefined && isNewest()) this.options.expect(record.latest.configuration.runtime);
+      const latest = record && (await this.options.catalogue.viewSpec(record, '$LATEST'));
+      if (latest !== undefined && isNewest()) this.options.expect(latest);
     } catch (error) {
       this.options.logger.warn({ err: error, function: key }, 'a changed function could not be read; trying again');
       if (isNewest()) this.options.clock.at(this.options.clock.now() + RETRY_MS, () => void (isNewest() && this.changed(key, account, name)));

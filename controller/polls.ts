@@ -1,4 +1,4 @@
-import type { Assignment, ControllerLink } from '../platform/protocol/controller-link.ts';
+import type { Assignment, ControllerLink, EnvironmentPoll } from '../platform/protocol/controller-link.ts';
 import type { SchedulerEvent } from './scheduler/messages.ts';
 
 /** The workers' side of the controller: environments that were started and not gone, and the polls that they hold open. */
@@ -25,7 +25,7 @@ export class Polls implements ControllerLink {
       // A second poll takes the place of the first, which nobody can be waiting for any more.
       this.answer(environmentId, { kind: 'stop' });
       this.outstanding.set(environmentId, resolve);
-      this.submit(poll.kind === 'initialized' ? { kind: 'environmentReady', environmentId } : { kind: 'invocationDone', environmentId, completion: poll.completion });
+      this.submit(eventOf(poll));
     });
   };
 
@@ -55,5 +55,17 @@ export class Polls implements ControllerLink {
     if (resolve === undefined) return;
     this.outstanding.set(environmentId, undefined);
     resolve(assignment);
+  }
+}
+
+function eventOf(poll: EnvironmentPoll): SchedulerEvent {
+  const { environmentId } = poll;
+  switch (poll.kind) {
+    case 'initialized':
+      return { kind: 'environmentReady', environmentId };
+    case 'initFailed':
+      return { kind: 'initFailed', environmentId, errorBody: poll.errorBody };
+    case 'completed':
+      return { kind: 'invocationDone', environmentId, completion: poll.completion };
   }
 }

@@ -91,7 +91,7 @@ class RunningController implements Controller {
       catalogue, clock, logger,
       submit: (event) => this.loop.submit(event),
       heldAs: (key) => this.scheduler.heldAs(key),
-      expect: (runtime) => this.pool.expect(runtime),
+      expect: (spec) => this.pool.expect(spec),
     });
   }
 

@@ -48,6 +48,8 @@ export interface Gateway {
 
 /** Headers must be there by then: a client that sends them drop by drop holds a connection for nothing. */
 const HEADERS_TIMEOUT_MS = 10_000;
+/** How often node:http looks for connections past these limits. */
+const TIMEOUT_CHECK_INTERVAL_MS = 2_000;
 /** A whole request, including the upload of a large object. */
 const REQUEST_TIMEOUT_MS = 15 * 60_000;
 /** Idle connections are kept longer than the AWS SDKs keep theirs, so that the client closes first and no request meets a closing socket. */
@@ -77,7 +79,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     home,
     maxWaitingSync: settings.maxWaitingSync,
   });
-  const server = createServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, noDelay: true });
+  const server = createServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS, keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, noDelay: true });
   server.maxConnections = MAX_CONNECTIONS;
   let stopping = false;
   server.on('request', (request, response) => {

@@ -86,9 +86,11 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     host: {
       open,
       close: (environmentId) => environments.get(environmentId)?.close(),
-      expect(runtime) {
-        const family = familyOf.get(runtime);
-        if (family !== undefined) launcher.expect(family);
+      expect({ configuration }) {
+        const family = familyOf.get(configuration.runtime);
+        if (family === undefined || stopped !== undefined) return;
+        launcher.expect(family);
+        code.prefetch(configuration.code);
       },
     },
     async runtimes() {
@@ -102,6 +104,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
         for (const environment of [...environments.values()]) environment.close();
       });
       memory.stop();
+      await code.idle();
       await launcher.stop();
       await runtimeApi.close();
     },

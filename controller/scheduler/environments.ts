@@ -143,18 +143,24 @@ export class Environments {
   }
 
   ready(environment: Environment): void {
-    environment.version.starting.remove(environment.place);
+    this.unlist(environment);
     measuredStart(environment.version.estimates, this.options.turn.nowMs - environment.startedAtMs);
   }
 
-  /** Gives an environment that is not in any list an invocation. */
+  /** Its init has failed: what it can still do is answer one invocation. */
+  spent(environment: Environment): void {
+    this.unlist(environment);
+    environment.spent = true;
+  }
+
+  /** Gives an environment that is not in any list an invocation. Nobody is to wait for one that is spent. */
   assign(environment: Environment, work: Work): void {
     const { turn, timers, epoch } = this.options;
     environment.state = 'busy';
     environment.work = work;
     environment.startedWorkAtMs = turn.nowMs;
     environment.respondedAtMs = undefined;
-    environment.version.inUse.append(environment.place);
+    if (!environment.spent) environment.version.inUse.append(environment.place);
     timers.set(environment.timer, turn.decisions.leaseEndMs({ nowMs: turn.nowMs, timeoutMs: environment.timeoutMs }));
     turn.commands.push({ kind: 'dispatch', environmentId: environment.id, deliveryId: work.deliveryId, epoch });
   }

@@ -117,7 +117,7 @@ export class Ledger {
     this.retry(delivered, errorBody);
   }
 
-  /** The function failed before a worker could answer: a sync caller is answered from here. */
+  /** The function's init keeps failing, and no environment answers this invocation with it: a sync caller is answered from here. */
   initFailed(delivered: Delivered, errorBody: Buffer): void {
     if (delivered.head.kind === 'async') {
       this.retry(delivered, errorBody);

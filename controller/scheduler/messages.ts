@@ -11,8 +11,10 @@ export type SchedulerEvent =
   | { readonly kind: 'orphaned'; readonly deliveryId: number; readonly head: InvocationHead }
   /** The log delivered an invocation of which the registry cannot say now what it is to run on. */
   | { readonly kind: 'unresolved'; readonly deliveryId: number; readonly head: InvocationHead; readonly message: string }
-  /** An environment's first poll. */
+  /** An environment's first poll: it is ready. */
   | { readonly kind: 'environmentReady'; readonly environmentId: string }
+  /** An environment's first poll: its init has failed. It answers one invocation with that, if it is given one, and leaves. */
+  | { readonly kind: 'initFailed'; readonly environmentId: string; readonly errorBody: Buffer }
   /** An environment's poll after an invocation. */
   | { readonly kind: 'invocationDone'; readonly environmentId: string; readonly completion: Completion }
   /** A hint: the environment has sent its reply and polls at once. */

@@ -8,22 +8,25 @@
  *   drains, when it is older than its expiry, or when no slot of concurrency is free (a sync caller is rejected, an async
  *   invocation goes back to the log with a back-off). Otherwise it takes a slot and becomes *waiting*, or, when an environment of its version
  *   is idle, *running* at once.
- * - *waiting*: it stands in its version's queue, first come, first served. It becomes *running* when an environment becomes free, and is done
- *   with when it expires, when its function or version is deleted, when a start fails that was meant for it, or when the scheduler drains.
+ * - *waiting*: it stands in its version's queue, first come, first served. It becomes *running* when an environment becomes free, or when one
+ *   reports that its init failed, which is then its answer. It is done with when it expires, when its function or version is deleted, when a start
+ *   that began after it came was never heard of or was one of a crash loop, or when the scheduler drains.
  * - *running*: one environment has it, and no other gets it before that one has reported or left, or its lease has ended. It is done with
  *   by the environment's completion, by the environment's departure, or by the end of the lease.
  * - *done with*: the slot is free, and exactly one exit of the {@link Ledger} was taken: settled, answered, dead-lettered, or back in the log.
  *
  * An *environment* is in one of these states:
  *
- * - *starting*: the pool was told to start it. Its first poll makes it free; its departure is a failed start; told to stop, it is *leaving*.
- * - *busy*: it has exactly one invocation. Its completion makes it free.
+ * - *starting*: the pool was told to start it. Its first poll makes it free or, where that says that its init failed, *spent*. A failed init, a
+ *   departure and the end of the time that a start may take are failed starts. Told to stop, it is *leaving*.
+ * - *busy*: it has exactly one invocation. Its completion makes it free; one that is spent departs with it.
  * - *idle*: free, and nothing waits for it. An arrival makes it *busy*. It is told to stop, and is *leaving*, when its keep-alive ends,
  *   when its room is needed, and when its revision is no longer the version's.
  * - *leaving*: told to stop; it has no work and gets none. Its departure ends it, and only then is its room free.
  *
  * *Free* is no state: an environment that becomes free stops when its revision is old, its version is deleted, the scheduler drains or another
- * version has waited too long for room; otherwise it takes its version's next waiting invocation; otherwise it is idle.
+ * version has waited too long for room; otherwise it takes its version's next waiting invocation; otherwise it is idle. *Spent* is none either:
+ * an environment that becomes spent takes its version's next waiting invocation, which it answers with the failure of its init, or stops.
  *
  * Whatever else is reported (a completion under an old epoch, of an invocation that the environment does not have, or from an environment
  * that is leaving) changes nothing and is counted in `tally.staleReports`; one that is leaving is told again to stop.
@@ -81,6 +84,8 @@ export interface SchedulerSnapshot {
     readonly staleReports: number;
   };
 }
+
+type FailedStart = { readonly kind: 'init'; readonly errorBody: Buffer } | { readonly kind: 'platform' | 'silence'; readonly message: string };
 
 export class Scheduler {
   private readonly options: SchedulerOptions;
@@ -149,6 +154,9 @@ export class Scheduler {
         break;
       case 'environmentReady':
         this.environmentReady(event.environmentId);
+        break;
+      case 'initFailed':
+        this.initFailed(event.environmentId, event.errorBody);
         break;
       case 'invocationDone':
         this.invocationDone(event.environmentId, event.completion);
@@ -246,6 +254,21 @@ export class Scheduler {
     }
   }
 
+  /** The failure is the answer to one invocation, which the environment gives itself. */
+  private initFailed(environmentId: string, errorBody: Buffer): void {
+    const environment = this.environments.get(environmentId);
+    if (environment?.state !== 'starting') {
+      this.stale(environment);
+      return;
+    }
+    const { environments } = this;
+    environments.spent(environment);
+    if (!this.giveNext(environment)) environments.stop(environment);
+    this.startFailed(environment, { kind: 'init', errorBody });
+    environments.consider(environment.version, this.sequence);
+    environments.makeRoom(this.sequence);
+  }
+
   private invocationDone(environmentId: string, completion: Completion): void {
     const environment = this.environments.get(environmentId);
     const work = environment?.work;
@@ -272,7 +295,7 @@ export class Scheduler {
     const { environments } = this;
     const { version, state, work } = environment;
     environments.remove(environment);
-    if (state === 'starting') this.startFailed(environment, departure.cause);
+    if (state === 'starting') this.startFailed(environment, { kind: 'platform', message: departure.cause.kind === 'cannotStart' ? departure.cause.message : 'The environments of the function end while they start.' });
     else if (work !== undefined) this.lost(environment, work, departure);
     environments.consider(version, this.sequence);
     environments.makeRoom(this.sequence);
@@ -280,33 +303,31 @@ export class Scheduler {
   }
 
   /** An environment left with an invocation: ended as the departure tells, or lost. */
-  private lost(environment: Environment, work: Work, { completion, cause }: EnvironmentDeparture): void {
+  private lost(environment: Environment, work: Work, { completion }: EnvironmentDeparture): void {
     this.endWork(environment, work);
     if (completion !== undefined && this.isCurrent(work, completion)) {
       if (completion.outcome === 'success') this.ledger.succeed(work);
       else this.ledger.functionFailed(work, completion.errorBody);
-    } else if (cause.kind === 'initFailed') {
-      this.ledger.initFailed(work, cause.errorBody);
     } else {
       this.ledger.platformFailed(work, { code: 'workerLost' });
     }
   }
 
-  private startFailed(environment: Environment, cause: EnvironmentDeparture['cause']): void {
+  /** Counts a failed start and answers those whom it answers. */
+  private startFailed(environment: Environment, failure: FailedStart): void {
     const { version } = environment;
     const { estimates } = version;
     const { decisions, nowMs } = this.turn;
     this.tally.startsFailed++;
     estimates.failedStarts++;
     estimates.startNotBeforeMs = nowMs + decisions.startBackOffMs(estimates.failedStarts);
-    const whom = decisions.whomFailedStartAnswers({ failures: estimates.failedStarts, cause: cause.kind === 'initFailed' ? 'function' : 'platform' });
+    const whom = decisions.whomFailedStartAnswers({ failures: estimates.failedStarts, cause: failure.kind });
     if (whom === 'none') return;
-    for (let work = version.waiting.first; work !== undefined; work = version.waiting.first) {
-      if (whom === 'allBefore' && work.sequence >= environment.startedSequence) return;
+    for (let work = version.waiting.first; work !== undefined && work.sequence < environment.startedSequence; work = version.waiting.first) {
       this.leaveQueue(work);
       this.ledger.let(work);
-      if (cause.kind === 'initFailed') this.ledger.initFailed(work, cause.errorBody);
-      else this.ledger.platformFailed(work, { code: 'cannotStart', message: cause.kind === 'cannotStart' ? cause.message : 'The environments of the function end while they start.' });
+      if (failure.kind === 'init') this.ledger.initFailed(work, failure.errorBody);
+      else this.ledger.platformFailed(work, { code: 'cannotStart', message: failure.message });
       if (whom === 'oldest') return;
     }
   }
@@ -381,7 +402,7 @@ export class Scheduler {
       this.ledger.platformFailed(work, { code: 'workerLost' });
     }
     this.environments.stop(environment);
-    if (state === 'starting') this.startFailed(environment, { kind: 'cannotStart', message: 'The environment was not ready in time.' });
+    if (state === 'starting') this.startFailed(environment, { kind: 'silence', message: 'The environment was not ready in time.' });
     this.environments.consider(version, this.sequence);
   }
 
@@ -403,19 +424,23 @@ export class Scheduler {
   private free(environment: Environment): void {
     const { environments } = this;
     const { version } = environment;
-    if (this.draining || version.deleted || environment.specId !== version.spec.id || environments.givesWay(environment)) {
+    if (environment.spent || this.draining || version.deleted || environment.specId !== version.spec.id || environments.givesWay(environment)) {
       environments.stop(environment);
       environments.makeRoom(this.sequence);
       return;
     }
-    const work = this.nextWaiting(version);
-    if (work !== undefined) {
-      this.ledger.running(work);
-      environments.assign(environment, work);
-      return;
-    }
+    if (this.giveNext(environment)) return;
     environments.rest(environment);
     environments.makeRoom(this.sequence);
+  }
+
+  /** Gives an environment its version's next waiting invocation; whether there was one. */
+  private giveNext(environment: Environment): boolean {
+    const work = this.nextWaiting(environment.version);
+    if (work === undefined) return false;
+    this.ledger.running(work);
+    this.environments.assign(environment, work);
+    return true;
   }
 
   /** Takes the first waiting invocation that may still be started out of the queue. */

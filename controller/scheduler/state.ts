@@ -59,6 +59,8 @@ export interface Environment {
   readonly memoryMiB: number;
   readonly timeoutMs: number;
   state: 'starting' | 'idle' | 'busy' | 'leaving';
+  /** Its init has failed: it can answer one invocation with that, and nothing else. */
+  spent: boolean;
   readonly startedAtMs: number;
   /** Invocations of a smaller sequence waited before this start. */
   readonly startedSequence: number;
@@ -66,7 +68,7 @@ export interface Environment {
   work: Work | undefined;
   startedWorkAtMs: number;
   respondedAtMs: number | undefined;
-  /** In its version's `starting`, `idle` or `inUse`. */
+  /** In its version's `starting`, `idle` or `inUse`; in none of them when it is leaving or spent. */
   readonly place: ListNode<Environment>;
   /** Among all idle environments of the pool. */
   readonly recency: ListNode<Environment>;
@@ -107,7 +109,7 @@ export function environmentState(id: string, version: VersionState, startedAtMs:
   const { configuration } = version.spec;
   const state = {
     kind: 'environment', id, version, specId: version.spec.id, memoryMiB: configuration.memoryMiB, timeoutMs: configuration.timeoutSec * 1_000,
-    state: 'starting', startedAtMs, startedSequence, work: undefined, startedWorkAtMs: 0, respondedAtMs: undefined,
+    state: 'starting', spent: false, startedAtMs, startedSequence, work: undefined, startedWorkAtMs: 0, respondedAtMs: undefined,
     place: undefined, recency: undefined, timer: undefined,
   } as unknown as Mutable<Environment>;
   state.place = listNode<Environment>(state);

@@ -23,6 +23,12 @@ export interface ControllerLink {
 export type EnvironmentPoll =
   /** The first poll: init has succeeded. */
   | { readonly kind: 'initialized'; readonly environmentId: string; readonly initDurationMs: number }
+  /**
+   * The only poll: init has failed, by the function's own doing, and the environment can run nothing. The one invocation that it may be
+   * assigned it answers with that failure, as on Lambda, where a failed init belongs to an invocation; then it departs.
+   * `errorBody` is Lambda's JSON error object, at most 256 KiB, in words that belong to no invocation: for others who wait.
+   */
+  | { readonly kind: 'initFailed'; readonly environmentId: string; readonly errorBody: Buffer }
   | { readonly kind: 'completed'; readonly environmentId: string; readonly completion: Completion };
 
 /** How an invocation ended in its environment, from the retry policy's point of view. */
@@ -38,14 +44,12 @@ export interface Completion {
 
 export type EnvironmentDeparture = {
   readonly environmentId: string;
-  /** Set where the environment was running this when it left: how it ended, as far as the worker knows. */
+  /** How the invocation ended that the environment had when it left, unless a poll has said so before or it did not end by the function's doing. */
   readonly completion?: Completion;
   readonly cause:
-    /** It was asked to stop. */
+    /** It was asked to stop. An invocation that it had then has no `completion` and its caller no answer: it may be run again. */
     | { readonly kind: 'stopped' }
-    /** The runtime ended or never became ready, by the function's own doing: `errorBody` is Lambda's JSON error object. */
-    | { readonly kind: 'initFailed'; readonly errorBody: Buffer }
-    /** Time-out, out of memory or exit during an invocation: `completion` says what was told to the caller. */
+    /** Time-out, out of memory or exit, in init or since: `completion` says what was told to the caller, if there was one. */
     | { readonly kind: 'failed' }
     /** The platform could not start it. */
     | { readonly kind: 'cannotStart'; readonly message: string }
@@ -66,6 +70,6 @@ export interface EnvironmentHost {
   open(environmentId: string, spec: ExecutionSpec): void;
   /** Stops an environment, also one that is starting or running an invocation. Idempotent; unknown ids are ignored. */
   close(environmentId: string): void;
-  /** Says that invocations of these runtimes are likely, so that processes may be started ahead. A hint. */
-  expect(runtime: string): void;
+  /** Says that environments of this revision are likely: its code may be fetched and processes started ahead. A hint. */
+  expect(spec: ExecutionSpec): void;
 }

@@ -37,7 +37,7 @@ export async function processPool({ link, startWorker, capacity }: ProcessPoolOp
       host.open(environmentId, spec);
     },
     stop: (environmentId) => host.close(environmentId),
-    expect: (runtime) => host.expect(runtime),
+    expect: (spec) => host.expect(spec),
     async close() {
       if (closing === undefined) {
         const { promise, resolve } = Promise.withResolvers<void>();

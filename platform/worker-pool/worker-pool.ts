@@ -14,8 +14,8 @@ export interface WorkerPool {
   start(environmentId: string, spec: ExecutionSpec): void;
   /** Stops an environment in whatever state it is. Idempotent; unknown ids are ignored. */
   stop(environmentId: string): void;
-  /** A hint that environments of this runtime will be wanted soon. */
-  expect(runtime: string): void;
+  /** A hint that environments of this revision are likely to be wanted soon. */
+  expect(spec: ExecutionSpec): void;
   /** Stops every environment, resolves when none is left. `start` after it is a departure. */
   close(): Promise<void>;
 }

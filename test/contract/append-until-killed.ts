@@ -7,10 +7,10 @@ import { openSqliteLog } from '../../platform/invocation-log/sqlite.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { SETTLE_INTERVAL_MS, type LogConsumption } from '../../platform/invocation-log/invocation-log.ts';
 import { CollectingConsumer, invocation } from '../support/log-consumer.ts';
-import { ManualClock } from '../support/manual-clock.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
 
 const [dataDir = '', consume] = process.argv.slice(2);
-const clock = new ManualClock();
+const clock = new VirtualClock();
 const log = await openSqliteLog({ dataDir, partitions: 3, clock, logger: createLogger('silent') });
 
 const say = (what: 'A' | 'T' | 'S', id: string): void => void process.stdout.write(`${what} ${id}\n`);

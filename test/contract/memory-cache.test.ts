@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { memoryCache } from '../../platform/cache/memory.ts';
-import { ManualClock } from '../support/manual-clock.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
 import { cacheContract } from './cache.contract.ts';
 
 cacheContract('memory', () => {
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   return Promise.resolve({ cache: memoryCache({ clock }), advance: (ms: number) => clock.advance(ms), dispose: () => Promise.resolve() });
 });
 
 it('memory cache: the entry written longest ago makes room for one beyond the bound', async () => {
-  const cache = memoryCache({ clock: new ManualClock(), maxEntries: 2 });
+  const cache = memoryCache({ clock: new VirtualClock(), maxEntries: 2 });
   await cache.set('a', '1', 1_000);
   await cache.set('b', '2', 1_000);
   await cache.set('a', '3', 1_000);

@@ -13,14 +13,14 @@ import { DataFileError, DataFolderInUseError, LOG_FILE, openSqliteLog } from '..
 import { SYNC_UNCONSUMED_MAX } from '../../platform/invocation-log/sync-lane.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { CollectingConsumer, drained, functionPerPartition, invocation } from '../support/log-consumer.ts';
-import { ManualClock } from '../support/manual-clock.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
 import { invocationLogContract } from './invocation-log.contract.ts';
 
 const logger = createLogger('silent');
 
 invocationLogContract('sqlite', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-log-'));
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   return {
     open: () => openSqliteLog({ dataDir, partitions: 4, clock, logger }),
     now: () => clock.now(),
@@ -32,7 +32,7 @@ invocationLogContract('sqlite', async () => {
 async function inFolder(run: (folder: Folder) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-log-'));
   const opened: InvocationLog[] = [];
-  const clock = new ManualClock();
+  const clock = new VirtualClock();
   try {
     await run({
       dataDir,
@@ -53,7 +53,7 @@ async function inFolder(run: (folder: Folder) => Promise<void>): Promise<void> {
 interface Folder {
   readonly dataDir: string;
   readonly file: string;
-  readonly clock: ManualClock;
+  readonly clock: VirtualClock;
   readonly open: (partitions?: number) => Promise<InvocationLog>;
 }
 
@@ -305,7 +305,7 @@ async function killedAfter(lines: number, dataDir: string, mode: 'consume' | 'ap
 }
 
 /** What the log delivers; all of it is settled. */
-async function emptied(log: InvocationLog, clock: ManualClock): Promise<Set<string>> {
+async function emptied(log: InvocationLog, clock: VirtualClock): Promise<Set<string>> {
   const consumer = new CollectingConsumer(100_000);
   const consumption = await log.consume(consumer);
   while ((await log.backlog()).delayed > 0) {

@@ -126,13 +126,30 @@ export function workerPoolContract(driver: string, create: (link: ControllerLink
       assert.deepEqual(link.departures, []);
     });
 
-    test('an init that fails is a departure with the error of the function', async ({ pool, failing, link }) => {
+    test('an init that fails is announced with the error of the function, answers one invocation, and ends in a departure', async ({ pool, failing, link }) => {
+      const polled = link.polled('a');
       const left = link.left('a');
       pool.start('a', failing);
-      const { cause } = await left;
-      assert.ok(cause.kind === 'initFailed');
-      assert.equal(typeof (JSON.parse(cause.errorBody.toString()) as { errorType: unknown }).errorType, 'string');
-      assert.deepEqual(link.polls, []);
+      const poll = await polled;
+      assert.ok(poll.kind === 'initFailed');
+      const { errorType } = JSON.parse(poll.errorBody.toString()) as { errorType: unknown };
+      assert.equal(typeof errorType, 'string');
+      const invocation = event(failing);
+      link.answer('a', { kind: 'invoke', invocation, epoch: 7 });
+      const { cause, completion } = await left;
+      assert.deepEqual(cause, { kind: 'failed' });
+      assert.deepEqual([completion?.invocationId, completion?.epoch, completion?.outcome], [invocation.id, 7, 'functionError']);
+      assert.equal((JSON.parse(completion?.errorBody?.toString() ?? '') as { errorType: unknown }).errorType, errorType);
+      assert.equal(link.polls.length, 1);
+    });
+
+    test('an init that failed and that no invocation waits for is told to stop, and departs', async ({ pool, failing, link }) => {
+      const polled = link.polled('a');
+      const left = link.left('a');
+      pool.start('a', failing);
+      await polled;
+      link.answer('a', { kind: 'stop' });
+      assert.deepEqual(await left, { environmentId: 'a', cause: { kind: 'stopped' } });
     });
 
     test('what cannot be started is a departure, not an exception', async ({ pool, impossible, link }) => {
@@ -159,8 +176,8 @@ export function workerPoolContract(driver: string, create: (link: ControllerLink
     });
 
     test('an expectation is a hint: it starts no environment, and a runtime that nobody has is no error', async ({ pool, working, link }) => {
-      pool.expect(working.configuration.runtime);
-      pool.expect('cobol60');
+      pool.expect(working);
+      pool.expect({ ...working, configuration: { ...working.configuration, runtime: 'cobol60' } });
       await pool.close();
       assert.deepEqual([link.polls, link.departures], [[], []]);
     });

@@ -52,5 +52,6 @@ export const TWINS: readonly Twin[] = [
   { name: 'nobody gives way', invariant: 6, sabotage: () => ({ decisions: { givesWay: () => false } }), scenario: neighbourScenario },
   { name: 'more environments start than invocations wait', invariant: 6, sabotage: () => ({ decisions: { startsWanted: ({ waiting }) => ({ count: waiting + 1, recheckAtMs: Infinity }) } }) },
   { name: 'environments are kept for ever', invariant: 7, sabotage: () => ({ decisions: { keepAliveMs: () => Infinity } }) },
+  { name: 'a start may take for ever', invariant: 7, sabotage: () => ({ decisions: { startEndMs: () => Infinity } }), scenario: (seed) => ({ ...smallScenario(seed), hangShare: 0.05 }) },
   { name: 'stops are not carried out', invariant: 7, sabotage: dropping('stop', 1) },
 ];

@@ -52,7 +52,8 @@ export interface SimEnvironment {
   readonly version: string;
   readonly specId: string;
   readonly memoryMiB: number;
-  state: 'starting' | 'ready' | 'running' | 'gone';
+  /** `spent`: its init has failed, so it can only answer one invocation with that. */
+  state: 'starting' | 'ready' | 'spent' | 'running' | 'gone';
   toldToStop: boolean;
   invocation: SimInvocation | undefined;
   runs: number;
@@ -100,7 +101,7 @@ export class Witness {
   dispatched(invocation: SimInvocation | undefined, environment: SimEnvironment | undefined, currentSpecId: string | undefined, nowMs: number): void {
     if (invocation === undefined) this.fail(3, 'an invocation is dispatched that the scheduler does not have.');
     if (environment === undefined || environment.state === 'gone') this.fail(3, `${invocation.id} is given to an environment that is gone.`);
-    if (environment.state !== 'ready' || environment.toldToStop) this.fail(3, `${invocation.id} is given to ${environment.id}, which is not free.`);
+    if ((environment.state !== 'ready' && environment.state !== 'spent') || environment.toldToStop) this.fail(3, `${invocation.id} is given to ${environment.id}, which is not free.`);
     if (invocation.environmentId !== undefined) this.fail(3, `${invocation.id} is given to ${environment.id} while ${invocation.environmentId} has it.`);
     if (environment.specId !== currentSpecId) this.fail(3, `${invocation.id} is given to ${environment.id} of revision ${environment.specId}, now ${currentSpecId}.`);
     if (nowMs >= invocation.expiresAtMs) this.fail(4, `${invocation.id} is started after its expiry.`);

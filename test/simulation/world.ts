@@ -219,14 +219,25 @@ class World {
     const fails = fn.crashes || this.dice.chance(this.scenario.initFailureShare);
     this.future.plan(this.nowMs + this.dice.around(fn.startMeanMs), () => {
       if (environment.state !== 'starting' || environment.toldToStop) return;
-      if (fails) {
-        this.leave(environment, this.dice.chance(0.8) ? { kind: 'initFailed', errorBody: ERROR_BODY } : { kind: 'cannotStart', message: 'simulated' });
+      if (fails && this.dice.chance(0.8)) {
+        this.failInit(environment);
+      } else if (fails) {
+        this.leave(environment, { kind: 'cannotStart', message: 'simulated' });
       } else {
         environment.state = 'ready';
         this.witness.noLongerStarting(environment);
         this.tell({ kind: 'environmentReady', environmentId: id });
       }
     });
+  }
+
+  /** The failure is the answer to one invocation or the end, and nobody needs the environment any more. */
+  private failInit(environment: SimEnvironment): void {
+    environment.state = 'spent';
+    this.witness.noLongerStarting(environment);
+    this.functionFailed = true;
+    this.tell({ kind: 'initFailed', environmentId: environment.id, errorBody: ERROR_BODY });
+    if (environment.state === 'spent' && !environment.toldToStop && this.scheduler !== undefined) this.witness.fail(7, `${environment.id} is kept, whose init has failed.`);
   }
 
   private functionOfSpec(spec: ExecutionSpec): SimFunction | undefined {
@@ -245,7 +256,7 @@ class World {
   private leave(environment: SimEnvironment, cause: EnvironmentDeparture['cause'], completion?: Completion): void {
     if (environment.state === 'gone') return;
     if (environment.state === 'starting' && !environment.toldToStop) this.witness.noLongerStarting(environment);
-    this.functionFailed = cause.kind === 'initFailed' || completion?.outcome === 'functionError';
+    this.functionFailed = completion?.outcome === 'functionError';
     this.witness.environmentGone(environment);
     this.environments.delete(environment.id);
     this.tell({ kind: 'environmentGone', departure: { environmentId: environment.id, cause, ...(completion && { completion }) } });
@@ -253,16 +264,17 @@ class World {
 
   private dispatch(invocation: SimInvocation | undefined, environment: SimEnvironment | undefined): void {
     const currentSpecId = environment !== undefined && !environment.fn.deleted ? specOf(environment.fn, environment.version).id : undefined;
+    const spent = environment?.state === 'spent';
     this.witness.dispatched(invocation, environment, currentSpecId, this.nowMs);
     if (invocation === undefined || environment === undefined) return;
     const { fn } = environment;
     const { dice, scenario, epoch } = this;
     if (dice.chance(scenario.hangShare)) return;
     const run = environment.runs;
-    const tookMs = Math.min(fn.timeoutMs, dice.around(fn.durationMeanMs));
-    const timedOut = tookMs === fn.timeoutMs;
+    const tookMs = spent ? 1 : Math.min(fn.timeoutMs, dice.around(fn.durationMeanMs));
+    const fatal = spent || tookMs === fn.timeoutMs;
     const lost = dice.chance(scenario.lossShare);
-    const outcome = timedOut || dice.chance(scenario.functionErrorShare) ? 'functionError' : 'success';
+    const outcome = fatal || dice.chance(scenario.functionErrorShare) ? 'functionError' : 'success';
     const completion: Completion = { invocationId: invocation.id, epoch, outcome, durationMs: tookMs };
     this.future.plan(this.nowMs + (lost ? dice.between(0, tookMs) : tookMs), () => {
       if (environment.state !== 'running' || environment.runs !== run) return;
@@ -274,7 +286,7 @@ class World {
         invocation.result = outcome;
         if (invocation.kind === 'sync') this.witness.answered(invocation, this.nowMs);
       }
-      if (timedOut) {
+      if (fatal) {
         this.leave(environment, { kind: 'failed' }, completion);
         return;
       }

@@ -20,7 +20,10 @@ export interface TestSluice {
 export async function startSluice(variables: Readonly<Record<string, string>> = {}): Promise<TestSluice> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-test-'));
   const settings = readSettings({ ...sluiceVariables(), SLUICE_PORT: '0', SLUICE_DATA: dataDir, SLUICE_LOG_LEVEL: 'error', ...variables });
-  const running = await startEmbedded(settings);
+  const running = await startEmbedded(settings).catch(async (error: unknown) => {
+    await rm(dataDir, { recursive: true, force: true });
+    throw error;
+  });
   const lambda = lambdaClient(running.url);
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {

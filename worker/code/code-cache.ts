@@ -44,6 +44,7 @@ export class CodeCache {
   readonly #logger: Logger;
   /** In order of last use, oldest first. */
   readonly #entries = new Map<string, Entry>();
+  readonly #prefetches = new Set<Promise<void>>();
 
   private constructor(folder: string, store: ObjectStore, logger: Logger) {
     this.#folder = folder;
@@ -86,6 +87,22 @@ export class CodeCache {
       throw error;
     }
     return { path, release };
+  }
+
+  /** Unpacks code that will probably be asked for. A failure is left to that request. */
+  prefetch(code: CodeReference): void {
+    const prefetched = this.acquire(code)
+      .then(
+        (folder) => folder.release(),
+        () => undefined,
+      )
+      .finally(() => this.#prefetches.delete(prefetched));
+    this.#prefetches.add(prefetched);
+  }
+
+  /** Resolves when nothing is being unpacked ahead. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#prefetches);
   }
 
   #remember(hash: string, path: string, unpacked: Promise<number>): Entry {

@@ -15,14 +15,20 @@ import { MAX_RESPONSE_BYTES } from '../runtime-api/limits.ts';
 import type { CallVerdict, RuntimeCalls, RuntimeResponse, WaitingNext } from '../runtime-api/runtime-calls.ts';
 import type { RuntimeFamily } from '../runtimes/runtime.ts';
 import { boundedErrorBody, clientContextHeader } from './bodies.ts';
+import { processEnded, reported, timedOut, type Failure } from './failures.ts';
 import { LogWriter } from './log-writer.ts';
-import { endLine, errorBody, EXIT_ERROR_TYPE, exitMessage, initReportLine, initStartLine, OUT_OF_MEMORY_TYPE, reportLine, RESPONSE_TOO_LARGE_TYPE, startLine, TIMED_OUT_TYPE, timedOutMessage, type Report } from './report-lines.ts';
+import { endLine, errorBody, initReportLine, initStartLine, reportLine, RESPONSE_TOO_LARGE_TYPE, SANDBOX_FAILURE_TYPE, startLine, type Report } from './report-lines.ts';
 import { startRuntime, type StartedRuntime } from './start-runtime.ts';
 import { mayFollow, type EnvironmentState } from './states.ts';
 import { newLogStream } from './variables.ts';
 
 /** The init phase is limited to 10 seconds (Lambda guide, "Understanding the Lambda execution environment lifecycle"). */
 export const INIT_LIMIT_MS = 10_000;
+/**
+ * An init that does not end is given up so long before its last limit, so that the answer reaches a caller whose patience ends at that limit, counted from
+ * a little earlier: his call came before the process was started.
+ */
+const ANSWER_MARGIN_MS = 250;
 /** Output is waited for at most this many turns of the event loop, so that a process that prints without end cannot hold up its own end. */
 const MAX_DRAIN_TURNS = 64;
 
@@ -44,10 +50,27 @@ interface Running {
   readonly invocation: InvocationRecord;
   readonly epoch: number;
   readonly startedAt: number;
-  readonly timer: Timer;
+  /** Of its time-out; none where it was answered at once. */
+  readonly timer: Timer | undefined;
   /** Set once it has ended. */
   completion: Completion | undefined;
   logOpen: boolean;
+}
+
+/** Init, until it has ended. Its first part has a limit of its own, what comes after that of an invocation. */
+interface Init {
+  phase: 'init' | 'invoke';
+  /** On the clock of `performance.now()`. */
+  phaseStartedAt: number;
+  timer: Timer;
+  /** As the runtime reported it. */
+  reported: Failure | undefined;
+}
+
+/** Init, where it has failed. */
+interface FailedInit {
+  readonly failure: Failure;
+  readonly durationMs: number;
 }
 
 interface Outcome {
@@ -68,10 +91,11 @@ export class Environment implements RuntimeCalls, WatchedProcess {
   readonly #log: LogWriter;
   #state: EnvironmentState = 'starting';
   #runtime: StartedRuntime | undefined;
-  #initTimer: Timer | undefined;
-  #initStartedAt = 0;
+  /** There exactly in state `initializing`. */
+  #init: Init | undefined;
+  #failedInit: FailedInit | undefined;
+  /** Until a REPORT has carried it. */
   #initDurationMs: number | undefined;
-  #initError: Buffer | undefined;
   #waiting: WaitingNext | undefined;
   #assigned: Extract<Assignment, { kind: 'invoke' }> | undefined;
   #running: Running | undefined;
@@ -124,7 +148,6 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     }
     this.#to('initializing');
     this.pid = runtime.process.pid;
-    this.#initStartedAt = runtime.startedAt;
     this.#log.lines([initStartLine(this.#spec.configuration.runtime, runtime.version)]);
     runtime.process.listen((source, chunk) => {
       this.#outputChunks++;
@@ -132,32 +155,34 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     });
     void runtime.process.exited.then((status) => this.#exited(status));
     this.#context.memory.busy(this);
-    this.#armInitTimer();
+    this.#init = { phase: 'init', phaseStartedAt: runtime.startedAt, timer: this.#initTimer(), reported: undefined };
     runtime.begin();
     this.#context.launcher.expect(family);
   }
 
   /** After the init phase's own limit it may go on within the limit of the invocation that waits for it. */
-  #armInitTimer(): void {
+  #initTimer(): Timer {
     const { clock } = this.#context;
-    this.#initTimer = clock.at(clock.now() + INIT_LIMIT_MS, () => {
-      this.#log.lines([initReportLine(INIT_LIMIT_MS, 'timeout')]);
+    return clock.at(clock.now() + INIT_LIMIT_MS, () => {
+      this.#log.lines([initReportLine(INIT_LIMIT_MS, 'init', 'timeout')]);
       const { timeoutSec } = this.#spec.configuration;
-      this.#initTimer = clock.at(clock.now() + timeoutSec * 1000, () => this.#failInit(errorBody(TIMED_OUT_TYPE, `Task timed out after ${timeoutSec.toFixed(2)} seconds`), 'timeout'));
+      const init = this.#init as Init;
+      init.phase = 'invoke';
+      init.phaseStartedAt = performance.now();
+      init.timer = clock.at(clock.now() + timeoutSec * 1000 - ANSWER_MARGIN_MS, () => this.#failInit(timedOut(timeoutSec)));
     });
   }
 
   next(waiting: WaitingNext): CallVerdict {
-    if (this.#state === 'initializing' && this.#initError === undefined) {
-      this.#initTimer?.cancel();
-      this.#initDurationMs = performance.now() - this.#initStartedAt;
-      this.#context.memory.idle(this);
+    if (this.#init !== undefined && this.#init.reported === undefined) {
+      this.#initDurationMs = performance.now() - (this.#runtime as StartedRuntime).startedAt;
+      this.#endInit();
       this.#poll(waiting, { kind: 'initialized', environmentId: this.id, initDurationMs: this.#initDurationMs });
       return 'accepted';
     }
     const running = this.#running;
     if (this.#state !== 'responded' || running?.completion === undefined) return 'invalidState';
-    running.timer.cancel();
+    running.timer?.cancel();
     this.#reported = running;
     this.#poll(waiting, { kind: 'completed', environmentId: this.id, completion: running.completion });
     return 'accepted';
@@ -169,9 +194,16 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     this.#context.link.next(poll).then(this.#onAssigned, this.#onLinkLost);
   }
 
+  #endInit(): void {
+    this.#init?.timer.cancel();
+    this.#init = undefined;
+    this.#context.memory.idle(this);
+  }
+
   readonly #onAssigned = (assignment: Assignment): void => {
-    if (this.#state !== 'idle') return;
+    if (this.#state !== 'idle' && this.#state !== 'failed') return;
     if (assignment.kind === 'stop') this.close();
+    else if (this.#failedInit !== undefined) this.#answerWith(this.#failedInit, assignment);
     else if (this.#running?.logOpen === true) this.#assigned = assignment;
     else this.#dispatch(assignment);
   };
@@ -222,10 +254,12 @@ export class Environment implements RuntimeCalls, WatchedProcess {
   }
 
   initError(body: Buffer, errorType: string): CallVerdict {
-    if (this.#state !== 'initializing' || this.#initError !== undefined) return 'invalidState';
-    const given = body.length > 0 ? body : errorBody(errorType, '');
-    this.#initError = given;
-    this.#drain(() => this.#failInit(given, { errorType: errorType || EXIT_ERROR_TYPE }));
+    const init = this.#init;
+    if (init === undefined || init.reported !== undefined) return 'invalidState';
+    const failure = reported(body, errorType);
+    init.reported = failure;
+    this.#context.memory.look(this, this.#context.clock.now());
+    this.#drain(() => this.#failInit(failure));
     return 'accepted';
   }
 
@@ -254,7 +288,11 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     this.#context.memory.idle(this);
     this.#context.memory.look(this, this.#context.clock.now());
     if (!invocation.logTail) this.#reply(invocation, outcome, undefined);
-    this.#drain(() => this.#closeLog(running, outcome, durationMs));
+    this.#drain(() => {
+      const tail = this.#closeLog(running, durationMs, outcome.status);
+      if (invocation.logTail) this.#reply(invocation, outcome, tail);
+      this.#goOn();
+    });
   }
 
   #reply(invocation: InvocationRecord, { kind, body, contentType }: Outcome, logTail: Buffer | undefined): void {
@@ -264,27 +302,29 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     else this.#context.replies.reply(invocation, { kind, body, ...(contentType === undefined ? {} : { contentType }), ...tail });
   }
 
-  #closeLog(running: Running, outcome: Outcome, durationMs: number): void {
-    const { invocation } = running;
+  #closeLog(running: Running, durationMs: number, status: Report['status']): Buffer | undefined {
     const { memoryMiB } = this.#spec.configuration;
     const usedMiB = Math.ceil(this.#peakKiB / 1024);
     const initDurationMs = this.#initDurationMs;
     this.#initDurationMs = undefined;
     this.#log.endPartialLines();
     this.#log.lines([
-      endLine(invocation.id),
+      endLine(running.invocation.id),
       reportLine({
-        invocationId: invocation.id,
+        invocationId: running.invocation.id,
         durationMs,
         memoryMiB,
         maxMemoryUsedMiB: Math.min(usedMiB, memoryMiB),
         ...(initDurationMs === undefined ? {} : { initDurationMs }),
-        ...(outcome.status === undefined ? {} : { status: outcome.status }),
+        ...(status === undefined ? {} : { status }),
       }),
     ]);
-    const tail = this.#log.end();
     running.logOpen = false;
-    if (invocation.logTail) this.#reply(invocation, outcome, tail);
+    return this.#log.end();
+  }
+
+  /** What waited for the log of the last invocation: the next one, or the end. */
+  #goOn(): void {
     const assigned = this.#assigned;
     this.#assigned = undefined;
     if (assigned !== undefined && this.#state === 'idle') this.#dispatch(assigned);
@@ -310,9 +350,7 @@ export class Environment implements RuntimeCalls, WatchedProcess {
       this.#end({ kind: 'failed' });
       return;
     }
-    const { timeoutSec } = this.#spec.configuration;
-    const body = errorBody(TIMED_OUT_TYPE, `RequestId: ${running.invocation.id} Error: Task timed out after ${timeoutSec.toFixed(2)} seconds`);
-    this.#failInvocation(body, 'timeout', timedOutMessage(running.invocation.id, timeoutSec, this.#context.clock.now()));
+    this.#failInvocation(running, timedOut(this.#spec.configuration.timeoutSec));
   };
 
   sampled(use: MemoryUse): void {
@@ -326,33 +364,42 @@ export class Environment implements RuntimeCalls, WatchedProcess {
   }
 
   #exited(status: ExitStatus): void {
-    if (this.#state === 'ending' || this.#state === 'gone') return;
     this.#drain(() => {
-      const type = this.#outOfMemory ? OUT_OF_MEMORY_TYPE : EXIT_ERROR_TYPE;
-      const words = exitMessage(status);
-      if (this.#state === 'initializing') {
-        this.#log.lines([`Error: ${words}`, EXIT_ERROR_TYPE]);
-        this.#failInit(this.#initError ?? errorBody(EXIT_ERROR_TYPE, `Error: ${words}`), { errorType: type });
-      } else if (this.#state === 'invoking') {
-        const message = `RequestId: ${(this.#running as Running).invocation.id} Error: ${words}`;
-        this.#failInvocation(errorBody(EXIT_ERROR_TYPE, message), { errorType: type }, `${message}\n${EXIT_ERROR_TYPE}`);
-      } else {
-        this.#end({ kind: 'failed' });
-      }
+      const failure = processEnded(status, { outOfMemory: this.#outOfMemory });
+      if (this.#init !== undefined) this.#failInit(this.#init.reported ?? failure);
+      else if (this.#state === 'invoking') this.#failInvocation(this.#running as Running, failure);
+      else if (this.#state !== 'failed') this.#end({ kind: 'failed' });
     });
   }
 
-  #failInit(body: Buffer, status: Report['status']): void {
-    if (this.#state !== 'initializing') return;
+  /** Nothing will run here: what is left to do is to answer the invocation that the controller may have for it. */
+  #failInit(failure: Failure): void {
+    const init = this.#init;
+    if (init === undefined) return;
+    const durationMs = failure.status === 'timeout' ? this.#spec.configuration.timeoutSec * 1000 : performance.now() - init.phaseStartedAt;
     this.#log.endPartialLines();
-    this.#log.lines([initReportLine(performance.now() - this.#initStartedAt, status)]);
-    this.#end({ kind: 'initFailed', errorBody: boundedErrorBody(body) });
+    this.#log.lines([initReportLine(durationMs, init.phase, failure.status)]);
+    this.#endInit();
+    this.#to('failed');
+    this.#failedInit = { failure, durationMs };
+    void this.#runtime?.process.kill();
+    this.#context.link.next({ kind: 'initFailed', environmentId: this.id, errorBody: boundedErrorBody(failure.body()) }).then(this.#onAssigned, this.#onLinkLost);
   }
 
-  #failInvocation(body: Buffer, status: Report['status'], line: string): void {
+  /** The invocation failed while init ran: that time is its duration. */
+  #answerWith({ failure, durationMs }: FailedInit, { invocation, epoch }: Extract<Assignment, { kind: 'invoke' }>): void {
+    const running: Running = { invocation, epoch, startedAt: performance.now() - durationMs, timer: undefined, completion: undefined, logOpen: true };
+    this.#running = running;
     this.#log.endPartialLines();
-    this.#log.lines([line]);
-    this.#settle({ kind: 'functionError', body, status });
+    this.#log.lines([startLine(invocation.id, invocation.version)]);
+    this.#failInvocation(running, failure);
+  }
+
+  #failInvocation({ invocation }: Running, failure: Failure): void {
+    this.#log.endPartialLines();
+    const line = failure.line(invocation.id, this.#context.clock.now());
+    if (line !== undefined) this.#log.lines([line]);
+    this.#settle({ kind: 'functionError', body: failure.body(invocation.id), status: failure.status });
     this.#end({ kind: 'failed' });
   }
 
@@ -362,14 +409,22 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     const starting = this.#state === 'starting';
     this.#to('ending');
     this.#cause = cause;
-    this.#initTimer?.cancel();
-    this.#running?.timer.cancel();
-    this.#context.memory.idle(this);
+    this.#endInit();
+    this.#running?.timer?.cancel();
     this.#waiting = undefined;
     void this.#runtime?.process.kill();
-    // A start that is under way leaves when it has finished, an invocation that has ended when its log is closed.
-    const closingLog = this.#running?.logOpen === true && this.#running.completion !== undefined;
-    if (!starting && !closingLog) this.#leave();
+    // A start that is under way leaves when it has finished, an invocation when its log is closed.
+    if (this.#running?.logOpen === true) this.#cutOff(this.#running);
+    else if (!starting) this.#leave();
+  }
+
+  /** The environment ends with its last invocation: the log of one that has ended is being closed; one that runs ends here, without an answer. */
+  #cutOff(running: Running): void {
+    if (running.completion !== undefined) return;
+    this.#drain(() => {
+      this.#closeLog(running, performance.now() - running.startedAt, { errorType: SANDBOX_FAILURE_TYPE });
+      this.#goOn();
+    });
   }
 
   #leave(): void {

@@ -8,8 +8,8 @@ const MAX_EVENT_BYTES = 256 * 1024;
 const NEWLINE = 10;
 
 /**
- * One environment's log stream: makes events of the bytes that its process prints, adds the platform's own lines, and keeps the tail of the invocation
- * that asked for it.
+ * One environment's log stream: makes events of the bytes that its process prints, adds the platform's own lines, and keeps the tail of init, since
+ * that is part of the invocation that a failed init belongs to, and of each invocation that asks for it.
  */
 export class LogWriter {
   readonly #logs: FunctionLogs;
@@ -17,7 +17,7 @@ export class LogWriter {
   readonly #stream: string;
   readonly #now: () => number;
   readonly #partial: { stdout: Buffer; stderr: Buffer } = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) };
-  #tail: string[] | undefined;
+  #tail: string[] | undefined = [];
   #tailBytes = 0;
 
   constructor(logs: FunctionLogs, group: string, stream: string, now: () => number) {
@@ -27,7 +27,7 @@ export class LogWriter {
     this.#now = now;
   }
 
-  /** Begins an invocation; `tail`: keep its last 4 KiB. */
+  /** Begins an invocation, and what was kept before is forgotten; `tail`: keep its last 4 KiB. */
   begin(line: string, options: { readonly tail: boolean }): void {
     this.#tail = options.tail ? [] : undefined;
     this.#tailBytes = 0;
@@ -66,7 +66,7 @@ export class LogWriter {
     }
   }
 
-  /** Ends the invocation; its tail if it was kept. */
+  /** Ends the invocation, or init where none has begun; its tail if it was kept. */
   end(): Buffer | undefined {
     const tail = this.#tail;
     this.#tail = undefined;

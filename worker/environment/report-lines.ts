@@ -17,8 +17,9 @@ export function initStartLine(runtime: string, runtimeVersion: string): string {
   return `INIT_START Runtime Version: ${runtime} on ${runtimeVersion}`;
 }
 
-export function initReportLine(durationMs: number, status: Report['status']): string {
-  return `INIT_REPORT Init Duration: ${durationMs.toFixed(2)} ms\tPhase: init${statusText(status)}`;
+/** `phase`: `invoke` where init goes on in the time of the invocation that waits for it. */
+export function initReportLine(durationMs: number, phase: 'init' | 'invoke', status: Report['status']): string {
+  return `INIT_REPORT Init Duration: ${durationMs.toFixed(2)} ms\tPhase: ${phase}${statusText(status)}`;
 }
 
 export function startLine(invocationId: string, version: string): string {
@@ -48,6 +49,8 @@ export function timedOutMessage(invocationId: string, timeoutSec: number, nowMs:
 export const TIMED_OUT_TYPE = 'Sandbox.Timedout';
 export const EXIT_ERROR_TYPE = 'Runtime.ExitError';
 export const OUT_OF_MEMORY_TYPE = 'Runtime.OutOfMemory';
+/** The platform ended it. */
+export const SANDBOX_FAILURE_TYPE = 'Sandbox.Failure';
 export const RESPONSE_TOO_LARGE_TYPE = 'Function.ResponseSizeTooLarge';
 
 /** `Runtime exited with error: exit status 1`, as Lambda words the end of a process. */

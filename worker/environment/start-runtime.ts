@@ -1,6 +1,6 @@
 import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
 import type { CodeCache } from '../code/code-cache.ts';
-import type { Launcher } from '../process/launcher.ts';
+import type { LaunchedProcess, Launcher } from '../process/launcher.ts';
 import type { RuntimeProcess } from '../process/runtime-process.ts';
 import type { RuntimeCalls } from '../runtime-api/runtime-calls.ts';
 import type { RuntimeApi } from '../runtime-api/server.ts';
@@ -32,28 +32,35 @@ export interface StartedRuntime {
   dispose(): Promise<void>;
 }
 
-/** Brings together code, Runtime API address and process. What it has acquired is given back where it rejects. */
+/** Brings together code, Runtime API address and process, all at once where the process need not know the code. What it has acquired is given back where it rejects. */
 export async function startRuntime(request: StartRequest): Promise<StartedRuntime> {
-  const { spec, family } = request;
+  const { spec, family, launcher } = request;
   const undo: (() => void)[] = [];
   try {
-    const [code, address, installation] = await allOf(
-      request.code.acquire(spec.configuration.code).then((folder) => (undo.push(() => folder.release()), folder)),
-      request.runtimeApi.open(request.calls).then((opened) => (undo.push(() => opened.close()), opened)),
-      family.prepare(),
-    );
-    const startedAt = performance.now();
+    const installation = await family.prepare();
     const own = spec.configuration.environment ?? {};
-    const source = { spec, installation, taskRoot: code.path, logStream: request.logStream, region: request.region, endpointUrl: request.endpointUrl, runtimeApi: address.address };
     const atStart = Object.keys(own).some((variable) => family.actsAtStart(variable));
     const wrapper = own.AWS_LAMBDA_EXEC_WRAPPER;
-    let environment = functionVariables({ ...source, temporaryDir: undefined });
-    const launched = await request.launcher.launch({ family, installation, tmpMiB: spec.configuration.ephemeralStorageMiB, startEnvironment: atStart ? environment : undefined, wrapper: wrapper === '' ? undefined : wrapper });
-    if (launched.temporaryDir !== undefined) environment = { ...environment, TMPDIR: launched.temporaryDir };
+    const launch = async (startEnvironment: Readonly<Record<string, string>> | undefined): Promise<LaunchedProcess> => {
+      const launched = await launcher.launch({ family, installation, tmpMiB: spec.configuration.ephemeralStorageMiB, startEnvironment, wrapper: wrapper === '' ? undefined : wrapper });
+      undo.push(() => void launched.dispose());
+      return launched;
+    };
+    const beganAt = performance.now();
+    const [code, address, early] = await allOf(
+      request.code.acquire(spec.configuration.code).then((folder) => (undo.push(() => folder.release()), folder)),
+      request.runtimeApi.open(request.calls).then((opened) => (undo.push(() => opened.close()), opened)),
+      atStart ? Promise.resolve(undefined) : launch(undefined),
+    );
+    const inPlaceAt = performance.now();
+    const variables = functionVariables({ spec, installation, taskRoot: code.path, logStream: request.logStream, region: request.region, endpointUrl: request.endpointUrl, runtimeApi: address.address, temporaryDir: undefined });
+    const launched = early ?? (await launch(variables));
+    const environment = launched.temporaryDir === undefined ? variables : { ...variables, TMPDIR: launched.temporaryDir };
     return {
       process: launched.process,
       version: installation.version,
-      startedAt,
+      // A process that began together with the fetching of code was starting all the while.
+      startedAt: early?.prestarted === false ? beganAt : inPlaceAt,
       begin() {
         const { compileCacheDir } = installation;
         launched.process.order({ environment, taskRoot: code.path, handler: spec.configuration.handler, runtimeApi: address.address, ...(compileCacheDir === undefined ? {} : { compileCacheDir }) });

@@ -1,9 +1,13 @@
-/** What failed starts in a row mean. One is a hint, not a verdict: it answers the one invocation that it was started for. */
+/** What failed starts in a row mean. One is a hint, not a verdict: it answers at most the one invocation that it was started for. */
 export interface FailedStartsSnapshot {
   /** Starts of this version that failed in a row, the last one included. */
   readonly failures: number;
-  /** Whose doing the last one was. */
-  readonly cause: 'function' | 'platform';
+  /**
+   * How the last one failed. `init`: by the function's own doing; the environment itself answers the invocation at the head of the
+   * queue, as on Lambda, where each failed init belongs to one invocation. `platform`: the worker said that it cannot. `silence`: nothing
+   * was heard of it for as long as a start may take.
+   */
+  readonly cause: 'init' | 'platform' | 'silence';
 }
 
 /** From this many in a row on, a version is in a crash loop. */
@@ -13,14 +17,14 @@ const BACK_OFF_FIRST_MS = 100;
 const BACK_OFF_MAX_MS = 5_000;
 
 /**
- * Whom a failed start answers.
- * - `none`: nobody; the platform failed and tries again.
- * - `oldest`: the invocation at the head of the queue, as on Lambda, where each failed init belongs to one invocation.
- * - `allBefore`: everyone who waited when the start began. In a crash loop each of them would get the same answer, only later.
+ * Whom the scheduler answers because of a failed start, of those who waited when it began and wait still.
+ * - `none`: nobody; there is another start for each of them.
+ * - `oldest`: the one at the head of the queue, who has waited for as long as init and the function together may take.
+ * - `all`: in a crash loop each of them would get the same answer, only later.
  */
-export function whomFailedStartAnswers(snapshot: FailedStartsSnapshot): 'none' | 'oldest' | 'allBefore' {
-  if (snapshot.failures >= CRASH_LOOP_AFTER) return 'allBefore';
-  return snapshot.cause === 'function' ? 'oldest' : 'none';
+export function whomFailedStartAnswers(snapshot: FailedStartsSnapshot): 'none' | 'oldest' | 'all' {
+  if (snapshot.failures >= CRASH_LOOP_AFTER) return 'all';
+  return snapshot.cause === 'silence' ? 'oldest' : 'none';
 }
 
 /** How long no further start of this version is begun. */

@@ -22,13 +22,16 @@ export function leaseEndMs(snapshot: { readonly nowMs: number; readonly timeoutM
 
 /**
  * Lambda guide, "Understanding the Lambda execution environment lifecycle": init may take 10 s, and is then repeated within the
- * function's timeout. A start that takes longer than both and a margin is stuck.
+ * function's timeout. No caller waits longer than both, so no start does.
  */
 const INIT_MAX_MS = 10_000;
 
-/** Until when a start may take. */
+/**
+ * Until when a start may take. Without a margin, unlike a lease: nothing has run, so nothing can run twice. A worker ends an init that
+ * takes this long a little earlier; what it has fetched or installed for a start that came too late is there for the next one.
+ */
 export function startEndMs(snapshot: { readonly nowMs: number; readonly timeoutMs: number }): number {
-  return snapshot.nowMs + INIT_MAX_MS + snapshot.timeoutMs + 2 * LEASE_MARGIN_MS;
+  return snapshot.nowMs + INIT_MAX_MS + snapshot.timeoutMs;
 }
 
 /** Whether an invocation that has just come is already held: the log delivers at least once (invariant 3). */

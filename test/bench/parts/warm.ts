@@ -91,6 +91,7 @@ function report(results: readonly Warm[], failures: readonly string[]): PartRepo
   const notes = [
     `Runtime API floor: Sluice's own Node runtime (${FLOOR_RUNTIMES} processes) behind a bare HTTP server; without a front, the events come from a loop in that server and not over HTTP (1 and ${FLOOR_RUNTIMES} at once).`,
     'Every row but the loop gets the same requests from the same generator (bare sockets, kept alive, a process of its own); medians of three windows.',
+    'On two cores the kernel puts a single-process server and the generator on one core or on two as it likes, which moves the bare rows by up to a factor of two.',
   ];
   return { tables: [table], targets, notes, failures };
 }

@@ -37,12 +37,18 @@ export async function benchFolder(): Promise<string> {
 
 export async function startSluice({ variables = {}, nodeOptions = [], dataDir }: BenchedSluiceOptions = {}): Promise<BenchedSluice> {
   const folder = dataDir ?? (await benchFolder());
+  const removeOwn = async (): Promise<void> => {
+    if (dataDir === undefined) await rm(folder, { recursive: true, force: true });
+  };
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SLUICE_')));
   const child = await startChild({
     command: [process.execPath, ...nodeOptions, join(ROOT, 'cli', 'main.ts'), 'up', '--port', '0', '--data', folder],
     ready: /(http:\/\/127\.0\.0\.1:\d+)/,
     cwd: ROOT,
     environment: { ...inherited, ...sluiceVariables(), ...variables },
+  }).catch(async (error: unknown) => {
+    await removeOwn();
+    throw error;
   });
   const lambda = lambdaClient(child.ready, { maxAttempts: 3 });
   return {
@@ -54,7 +60,7 @@ export async function startSluice({ variables = {}, nodeOptions = [], dataDir }:
     async stop() {
       lambda.destroy();
       await child.stop();
-      if (dataDir === undefined) await rm(folder, { recursive: true, force: true });
+      await removeOwn();
     },
   };
 }

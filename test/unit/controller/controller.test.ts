@@ -123,16 +123,76 @@ test('while the registry cannot be asked, nothing is called gone', async () => {
   assert.equal(reply?.kind === 'rejected' && reply.rejection.code, 'cannotStart');
 });
 
-test('an init that fails is the answer to the invocation that it was for', async () => {
-  const { clock, log, pool, replies, invoke } = await withFunction();
-  const errorBody = Buffer.from('{"errorType":"Runtime.ExitError"}');
+const INIT_ERROR = Buffer.from('{"errorType":"Runtime.ExitError"}');
+
+test('an environment whose init failed is given the one invocation that it was for, answers it and departs', async () => {
+  const { controller, clock, log, pool, replies, invoke, initFailed } = await withFunction();
   invoke('call');
   invoke('event', { kind: 'async', expiresAtMs: clock.now() + 3_600_000 });
-  const [first = '', second = ''] = pool.started;
-  pool.gone(first, { kind: 'initFailed', errorBody });
-  assert.deepEqual(replies.get('call'), { kind: 'functionError', functionError: 'Unhandled', body: errorBody });
-  pool.gone(second, { kind: 'initFailed', errorBody });
+  assert.equal(pool.started.length, 2);
+  for (const [index, id] of ['call', 'event'].entries()) {
+    const environment = pool.started[index] ?? '';
+    const assignment = await initFailed(environment, INIT_ERROR);
+    assert.equal(invoked(assignment), id);
+    assert.ok(assignment.kind === 'invoke');
+    pool.gone(environment, { kind: 'failed' }, { invocationId: id, epoch: assignment.epoch, outcome: 'functionError', durationMs: 1, errorBody: INIT_ERROR });
+  }
+  assert.equal(replies.size, 0, 'the worker has answered');
+  assert.deepEqual(log.settled, ['call']);
   assert.deepEqual(log.postponed, [{ id: 'event', attempt: 2, throttles: 0, notBeforeMs: clock.now() + 60_000 }]);
+  assert.equal(controller.snapshot().tally.startsFailed, 2);
+  assert.equal(pool.started.length, 2);
+});
+
+test('an environment whose init failed stops where nobody waits', async () => {
+  const { clock, pool, invoke, initFailed } = await withFunction();
+  invoke('impatient', { expiresAtMs: clock.now() + 10 });
+  clock.advance(10);
+  const [environment = ''] = pool.started;
+  assert.deepEqual(await initFailed(environment, INIT_ERROR), { kind: 'stop' });
+  assert.deepEqual(pool.stopped, [environment]);
+});
+
+test('in a crash loop those whom no environment answers have the error from the controller', async () => {
+  const { controller, log, pool, replies, invoke, initFailed } = await withFunction();
+  for (const id of ['a', 'b', 'c', 'd', 'e']) invoke(id);
+  const [first = '', second = '', third = ''] = pool.started;
+  assert.equal(invoked(await initFailed(first, INIT_ERROR)), 'a');
+  pool.gone(first, { kind: 'workerLost' });
+  const later = pool.started[3] ?? '';
+  invoke('f');
+  assert.equal(invoked(await initFailed(second, INIT_ERROR)), 'b');
+  assert.equal(invoked(await initFailed(later, INIT_ERROR)), 'c');
+  assert.deepEqual([...replies.entries()].slice(1), ['d', 'e'].map((id) => [id, { kind: 'functionError', functionError: 'Unhandled', body: INIT_ERROR }]));
+  assert.deepEqual(log.settled, ['a', 'd', 'e']);
+  assert.equal(invoked(await initFailed(third, INIT_ERROR)), 'f');
+  assert.equal(controller.snapshot().invocations.sync.running, 3);
+});
+
+test('an environment whose init failed is never used again, also where its invocation could not be handed over', async () => {
+  const { controller, log, pool, replies, invoke, next, initFailed } = await withFunction();
+  invoke('call');
+  const [environment = ''] = pool.started;
+  log.unavailable = true;
+  assert.deepEqual(await initFailed(environment, INIT_ERROR), { kind: 'stop' });
+  const reply = replies.get('call') ?? (await next('replied').then((id) => replies.get(id)));
+  assert.ok(reply?.kind === 'rejected' && reply.rejection.code === 'cannotStart');
+  assert.equal(controller.snapshot().environments.leaving, 1);
+  log.unavailable = false;
+  invoke('again');
+  assert.equal(pool.started.length, 2);
+});
+
+test('a start of which nothing is heard is answered at the end of the time for init and the function (invariant 4)', async () => {
+  const { clock, pool, log, replies, invoke } = await withFunction();
+  invoke('call');
+  invoke('event', { kind: 'async', expiresAtMs: clock.now() + 3_600_000 });
+  clock.advance(12_999);
+  assert.deepEqual([replies.size, log.postponed.length, pool.stopped.length], [0, 0, 0]);
+  clock.advance(1);
+  assert.deepEqual(replies.get('call'), { kind: 'rejected', rejection: { code: 'cannotStart', message: 'The environment was not ready in time.' } });
+  assert.deepEqual(log.postponed.map(({ id, attempt, throttles }) => [id, attempt, throttles]), [['event', 1, 1]]);
+  assert.deepEqual(pool.stopped, pool.started);
 });
 
 test('an async invocation is retried after one base delay and after two, and is then given up', async () => {

@@ -7,7 +7,7 @@ import { victims } from '../../../controller/scheduler/decisions/eviction.ts';
 import { maxStarting, startBackOffMs, whomFailedStartAnswers } from '../../../controller/scheduler/decisions/failed-starts.ts';
 import { GIVE_WAY_AFTER_MS, givesWay } from '../../../controller/scheduler/decisions/fairness.ts';
 import { keepAliveMs } from '../../../controller/scheduler/decisions/keep-alive.ts';
-import { isCurrent, isDuplicate, leaseEndMs } from '../../../controller/scheduler/decisions/ownership.ts';
+import { isCurrent, isDuplicate, leaseEndMs, startEndMs } from '../../../controller/scheduler/decisions/ownership.ts';
 import { afterBackOff, afterFailure, isExpired } from '../../../controller/scheduler/decisions/retry.ts';
 import { startsWanted, type EnvironmentInUse } from '../../../controller/scheduler/decisions/starts.ts';
 
@@ -129,24 +129,29 @@ test('back-off: from one second, doubling, to five minutes; up to half of it is 
 });
 
 test('failed starts: a hint first, a verdict later', () => {
-  const table: [number, 'function' | 'platform', string][] = [
-    [1, 'function', 'oldest'],
+  const table: [number, 'init' | 'platform' | 'silence', string][] = [
+    [1, 'init', 'none'],
     [1, 'platform', 'none'],
+    [1, 'silence', 'oldest'],
+    [2, 'init', 'none'],
     [2, 'platform', 'none'],
-    [3, 'function', 'allBefore'],
-    [3, 'platform', 'allBefore'],
+    [2, 'silence', 'oldest'],
+    [3, 'init', 'all'],
+    [3, 'platform', 'all'],
+    [3, 'silence', 'all'],
   ];
-  for (const [failures, cause, expected] of table) assert.equal(whomFailedStartAnswers({ failures, cause }), expected, `${failures} by the ${cause}`);
+  for (const [failures, cause, expected] of table) assert.equal(whomFailedStartAnswers({ failures, cause }), expected, `${failures} by ${cause}`);
   assert.deepEqual([1, 2, 3, 4, 8, 9, 1_000].map(startBackOffMs), [0, 0, 100, 200, 3_200, 5_000, 5_000]);
   assert.deepEqual([0, 2, 3].map(maxStarting), [Infinity, Infinity, 1]);
 });
 
-test('ownership: a report counts for the same invocation under the same epoch; a lease outlasts the timeout', () => {
+test('ownership: a report counts for the same invocation under the same epoch; a lease outlasts the timeout, a start the limit of init as well', () => {
   const given = { invocationId: 'a', epoch: 2 };
   assert.equal(isCurrent(given, { invocationId: 'a', epoch: 2 }), true);
   assert.equal(isCurrent(given, { invocationId: 'a', epoch: 1 }), false);
   assert.equal(isCurrent(given, { invocationId: 'b', epoch: 2 }), false);
   assert.ok(leaseEndMs({ nowMs: 0, timeoutMs: 900_000 }) > 900_000);
+  assert.equal(startEndMs({ nowMs: 5, timeoutMs: 3_000 }), 13_005);
   assert.deepEqual([isDuplicate(undefined), isDuplicate({})], [false, true]);
   assert.deepEqual([isExpired(10, 9), isExpired(10, 10)], [false, true]);
 });

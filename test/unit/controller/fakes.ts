@@ -188,9 +188,9 @@ export class FakePool implements WorkerPool {
     this.noted.emit('stopped', environmentId);
   }
 
-  expect(runtime: string): void {
-    this.expected.push(runtime);
-    this.noted.emit('expected', runtime);
+  expect({ configuration }: ExecutionSpec): void {
+    this.expected.push(configuration.runtime);
+    this.noted.emit('expected', configuration.runtime);
   }
 
   gone(environmentId: string, cause: EnvironmentDeparture['cause'], completion?: EnvironmentDeparture['completion']): void {
@@ -216,6 +216,7 @@ export interface Bench {
   /** Resolves with the argument of the next such note: settled, postponed, started, stopped, expected, replied. */
   readonly next: (note: string) => Promise<string>;
   readonly initialized: (environmentId: string) => Promise<Assignment>;
+  readonly initFailed: (environmentId: string, errorBody: Buffer) => Promise<Assignment>;
   readonly completed: (environmentId: string, assignment: Assignment, outcome?: 'success' | 'functionError') => Promise<Assignment>;
 }
 
@@ -252,6 +253,7 @@ export async function bench(options: { readonly accountConcurrency?: number } = 
     },
     next: async (note) => String(((await once(noted, note)) as unknown[])[0]),
     initialized: (environmentId) => link.next({ kind: 'initialized', environmentId, initDurationMs: 1 }),
+    initFailed: (environmentId, errorBody) => link.next({ kind: 'initFailed', environmentId, errorBody }),
     completed(environmentId, assignment, outcome = 'success') {
       if (assignment.kind !== 'invoke') throw new Error('Only an invocation can be completed.');
       return link.next({ kind: 'completed', environmentId, completion: { invocationId: assignment.invocation.id, epoch: assignment.epoch, outcome, durationMs: 1 } });

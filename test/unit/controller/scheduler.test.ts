@@ -57,6 +57,14 @@ class Hand {
     return this.tell({ kind: 'environmentGone', departure: { environmentId, cause: { kind: 'stopped' } } });
   }
 
+  /** The init of an environment fails, which it answers what it is given with before it departs. */
+  initFails(environmentId: string, errorBody = Buffer.from('{}')): readonly Command[] {
+    const commands = this.tell({ kind: 'initFailed', environmentId, errorBody });
+    const given = commands.find((command) => command.kind === 'dispatch');
+    const completion = given && { invocationId: `i${given.deliveryId}`, epoch: 1, outcome: 'functionError' as const, durationMs: 1, errorBody };
+    return [...commands, ...this.tell({ kind: 'environmentGone', departure: { environmentId, cause: { kind: 'failed' }, ...(completion && { completion }) } })];
+  }
+
   /** Moves the hand, ticking whenever the scheduler wants it. */
   advance(byMs: number): void {
     const untilMs = this.nowMs + byMs;
@@ -82,18 +90,17 @@ test('a function that crashes at every start burns few starts, and every caller 
   const errorBody = Buffer.from('{}');
   const arrivedAtMs = new Map<number, number>();
   const waits: number[] = [];
-  let open = new Set<string>();
+  const failedAlready = new Set<string>();
   for (let i = 0; i < 6_000; i++) {
     arrivedAtMs.set(hand.arrive(), hand.nowMs);
     hand.advance(10);
-    const failed = [...hand.started].filter((id) => !open.has(id));
-    for (const environmentId of failed) {
-      const commands = hand.tell({ kind: 'environmentGone', departure: { environmentId, cause: { kind: 'initFailed', errorBody } } });
-      for (const command of commands) {
-        if (command.kind === 'fail') waits.push(hand.nowMs - (arrivedAtMs.get(command.deliveryId) ?? 0));
+    for (const environmentId of hand.started) {
+      if (failedAlready.has(environmentId)) continue;
+      failedAlready.add(environmentId);
+      for (const command of hand.initFails(environmentId, errorBody)) {
+        if (command.kind === 'fail' || command.kind === 'dispatch') waits.push(hand.nowMs - (arrivedAtMs.get(command.deliveryId) ?? 0));
       }
     }
-    open = new Set(hand.started);
   }
   assert.ok(hand.started.length < 30, `${hand.started.length} starts in a minute`);
   assert.ok(waits.length > 5_000, `${waits.length} of 6,000 callers are answered`);
@@ -104,7 +111,7 @@ test('a crash loop is over with a new revision', () => {
   const hand = new Hand();
   for (let i = 0; i < 3; i++) {
     hand.arrive();
-    hand.tell({ kind: 'environmentGone', departure: { environmentId: hand.started.at(-1) ?? '', cause: { kind: 'initFailed', errorBody: Buffer.alloc(0) } } });
+    hand.initFails(hand.started.at(-1) ?? '');
   }
   const waiting = hand.arrive();
   assert.equal(hand.started.length, 3, 'it waits for the back-off');
@@ -174,6 +181,25 @@ test('of several idle environments the most recently used works, so the others g
     hand.done(one, hand.arrive());
   }
   assert.deepEqual(hand.stopped, [two]);
+});
+
+test('an environment whose init failed is not expected back, however short the work of others was', () => {
+  const hand = new Hand();
+  let deliveryId = hand.arrive();
+  const [sound = ''] = hand.started;
+  hand.advance(100);
+  hand.ready(sound);
+  for (let i = 0; i < 20; i++) {
+    hand.advance(1);
+    hand.done(sound, deliveryId);
+    deliveryId = hand.arrive();
+  }
+  hand.gone(sound);
+  hand.arrive();
+  const commands = hand.tell({ kind: 'initFailed', environmentId: hand.started[1] ?? '', errorBody: Buffer.from('{}') });
+  assert.deepEqual(commands.map(({ kind }) => kind), ['dispatch']);
+  hand.arrive();
+  assert.equal(hand.started.length, 3);
 });
 
 test('an expectation that does not come true leads to a start', () => {

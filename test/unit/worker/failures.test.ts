@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import { before, suite, test } from 'node:test';
-import { HandClock } from './hand-clock.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 import { startHarness, type Harness, type OpenedEnvironment } from './harness.ts';
 
 const folder = 'node-handlers';
@@ -123,11 +123,41 @@ suite('environments that fail', { concurrency: 3 }, () => {
     }
   });
 
-  test('a process that ends during init: Runtime.ExitError', async () => {
+  test('a process that ends during init: the invocation that waited has the error, with its own id and log', async () => {
     const environment = await harness.open({ folder, handler: 'exits-in-init.handler' });
-    const { cause } = await only(environment);
-    assert.equal(cause.kind, 'initFailed');
-    assert.deepEqual(JSON.parse((cause as { errorBody: Buffer }).errorBody.toString()), { errorType: 'Runtime.ExitError', errorMessage: 'Error: Runtime exited with error: exit status 3' });
+    assert.deepEqual(await environment.initError(), { errorType: 'Runtime.ExitError', errorMessage: 'Error: Runtime exited with error: exit status 3' });
+    const reply = await harness.invoke(environment, {}, { id: 'exits', logTail: true });
+    const message = 'RequestId: exits Error: Runtime exited with error: exit status 3';
+    assert.equal(reply.kind === 'functionError' && reply.functionError, 'Unhandled');
+    assert.deepEqual(JSON.parse(reply.body.toString()), { errorType: 'Runtime.ExitError', errorMessage: message });
+    const lines = (reply.logTail?.toString() ?? '').replace(/\d+\.\d\d ms/g, 'N ms').replace(/Billed Duration: \d+/, 'Billed Duration: N').replace(/Used: \d+/, 'Used: N').split('\n');
+    assert.match(lines[0] ?? '', /^INIT_START Runtime Version: nodejs22\.x on /);
+    assert.deepEqual(lines.slice(1), [
+      'INIT_REPORT Init Duration: N ms\tPhase: init\tStatus: error\tError Type: Runtime.ExitError',
+      'START RequestId: exits Version: $LATEST',
+      message,
+      'Runtime.ExitError',
+      'END RequestId: exits',
+      'REPORT RequestId: exits\tDuration: N ms\tBilled Duration: N ms\tMemory Size: 256 MB\tMax Memory Used: N MB\tStatus: error\tError Type: Runtime.ExitError',
+      '',
+    ]);
+    const { cause, completion } = await only(environment);
+    assert.deepEqual(cause, { kind: 'failed' });
+    assert.deepEqual([completion?.invocationId, completion?.outcome, completion?.errorBody], ['exits', 'functionError', reply.body]);
+  });
+
+  test('an init that failed where nobody waits: told to stop, it goes, and the log has no invocation', async () => {
+    const environment = await harness.open({ folder, handler: 'exits-in-init.handler' });
+    await environment.polled();
+    environment.assign({ kind: 'stop' });
+    assert.deepEqual(await only(environment), { environmentId: environment.id, cause: { kind: 'stopped' } });
+  });
+
+  test('an init that failed and is stopped before it is told anything', async () => {
+    const environment = await harness.open({ folder, handler: 'exits-in-init.handler' });
+    await environment.polled();
+    harness.worker.host.close(environment.id);
+    assert.deepEqual((await only(environment)).cause, { kind: 'stopped' });
   });
 
   test('stopping kills the process with its children, also those in sessions of their own', async () => {
@@ -143,7 +173,8 @@ suite('environments that fail', { concurrency: 3 }, () => {
     harness.worker.host.close(environment.id);
     const departure = await only(environment);
     assert.deepEqual(departure.cause, { kind: 'stopped' });
-    assert.equal(departure.completion, undefined);
+    assert.equal(departure.completion, undefined, 'it did not end by its own doing, and may be run again');
+    assert.deepEqual(logOf({ requestId: 'has-children' }).slice(-2).map((message) => message.replace(/\t.*(?=\tStatus)/, '')), ['END RequestId: has-children', 'REPORT RequestId: has-children\tStatus: error\tError Type: Sandbox.Failure']);
     await Promise.all([ended(Number(detached)), ended(Number(own))]);
   });
 
@@ -205,32 +236,35 @@ test('a stopped worker has no environment, no process, and refuses new ones', as
 });
 
 test('an init that does not end: reported after 10 s, and over when the invocation’s own time has passed as well', async (context) => {
-  const clock = new HandClock();
+  const clock = new VirtualClock();
   const harness = await startHarness(context, { clock });
   const environment = await harness.open({ folder, handler: 'slow-init.handler', timeoutSec: 5 });
   const printed = async (text: string): Promise<void> => {
     while (!harness.lines.some(({ message }) => message.startsWith(text))) await turn();
   };
   await printed('INIT_START Runtime Version: nodejs22.x on Node v');
-  clock.turn(10_000);
+  clock.advance(10_000);
   await printed('INIT_REPORT Init Duration: 10000.00 ms\tPhase: init\tStatus: timeout');
-  clock.turn(4_999);
+  clock.advance(4_749);
   await turn();
-  assert.deepEqual(environment.departures, []);
-  clock.turn(1);
-  const { cause } = await environment.departure;
-  assert.equal(cause.kind, 'initFailed');
-  assert.deepEqual(JSON.parse((cause as { errorBody: Buffer }).errorBody.toString()), { errorType: 'Sandbox.Timedout', errorMessage: 'Task timed out after 5.00 seconds' });
+  assert.ok(!harness.lines.some(({ message }) => message.includes('Phase: invoke')));
+  clock.advance(1);
+  assert.equal((await environment.polled()).kind, 'initFailed');
+  assert.equal(harness.lines.at(-1)?.message, 'INIT_REPORT Init Duration: 5000.00 ms\tPhase: invoke\tStatus: timeout');
+  const reply = await harness.invoke(environment, {}, { id: 'waited', logTail: true });
+  assert.deepEqual(JSON.parse(reply.body.toString()), { errorType: 'Sandbox.Timedout', errorMessage: 'RequestId: waited Error: Task timed out after 5.00 seconds' });
+  assert.match(reply.logTail?.toString() ?? '', /START RequestId: waited Version: \$LATEST\n\S+Z waited Task timed out after 5\.00 seconds\nEND RequestId: waited\nREPORT RequestId: waited\tDuration: 500\d\.\d\d ms\t.*\tStatus: timeout\n$/);
+  assert.deepEqual((await environment.departure).cause, { kind: 'failed' });
 });
 
 test('a runtime that answers but never asks for the next event is ended by the function’s timeout, and its answer counts', async (context) => {
-  const clock = new HandClock();
+  const clock = new VirtualClock();
   const harness = await startHarness(context, { clock });
   const environment = await harness.open({ folder, handler: 'index.stalls', timeoutSec: 5 });
   await environment.polled();
   const reply = await harness.invoke(environment, {});
   assert.equal(reply.body.toString(), '"answered"');
-  clock.turn(5_000);
+  clock.advance(5_000);
   const departure = await environment.departure;
   assert.deepEqual(departure.cause, { kind: 'failed' });
   assert.equal(departure.completion?.outcome, 'success');

@@ -24,6 +24,8 @@ export interface OpenedEnvironment {
   readonly id: string;
   /** Its next poll. */
   polled(): Promise<EnvironmentPoll>;
+  /** Its next poll, which says that init has failed: the error object. */
+  initError(): Promise<{ readonly errorType: string; readonly errorMessage: string }>;
   assign(assignment: Assignment): void;
   readonly departure: Promise<EnvironmentDeparture>;
   readonly departures: EnvironmentDeparture[];
@@ -172,9 +174,15 @@ class Opened implements OpenedEnvironment {
     const poll = this.#polls.shift();
     if (poll !== undefined) return Promise.resolve(poll);
     const early = this.#departure.promise.then((departure) => {
-      throw new Error(`The environment departed instead of polling: ${JSON.stringify(departure.cause)} ${departure.cause.kind === 'initFailed' ? departure.cause.errorBody.toString() : ''}`);
+      throw new Error(`The environment departed instead of polling: ${JSON.stringify(departure.cause)}`);
     });
     return Promise.race([new Promise<EnvironmentPoll>((resolve) => (this.#waiting = resolve)), early]);
+  }
+
+  async initError(): ReturnType<OpenedEnvironment['initError']> {
+    const poll = await this.polled();
+    if (poll.kind !== 'initFailed') throw new Error(`Init has not failed: ${poll.kind}.`);
+    return JSON.parse(poll.errorBody.toString()) as Awaited<ReturnType<OpenedEnvironment['initError']>>;
   }
 
   assign(assignment: Assignment): void {

@@ -44,9 +44,7 @@ suite('the Node.js runtime', { concurrency: 2 }, () => {
   for (const { handler, errorType, errorMessage } of INIT_CASES) {
     test(`init of ${handler}: ${errorType}`, async () => {
       const environment = await harness.open({ folder, handler, runtime: 'nodejs20.x' });
-      const { cause } = await environment.departure;
-      assert.equal(cause.kind, 'initFailed');
-      const body = JSON.parse((cause as { errorBody: Buffer }).errorBody.toString()) as { errorType: string; errorMessage: string };
+      const body = await environment.initError();
       assert.equal(body.errorType, errorType);
       assert.match(body.errorMessage, errorMessage);
     });
@@ -54,8 +52,7 @@ suite('the Node.js runtime', { concurrency: 2 }, () => {
 
   test('nodejs24.x refuses handlers that take a callback, as Lambda does', async () => {
     const environment = await harness.open({ folder, handler: 'index.callback', runtime: 'nodejs24.x' });
-    const { cause } = await environment.departure;
-    assert.match((cause as { errorBody: Buffer }).errorBody.toString(), /Runtime\.CallbackHandlerDeprecated/);
+    assert.equal((await environment.initError()).errorType, 'Runtime.CallbackHandlerDeprecated');
   });
 
   test('the context object', async () => {

@@ -7,11 +7,11 @@ import { createLogger } from '../../../platform/telemetry/logger.ts';
 import { probeIsolation } from '../../../worker/process/isolation.ts';
 import { Launcher, type LaunchRequest } from '../../../worker/process/launcher.ts';
 import { nodeFamily } from '../../../worker/runtimes/node/family.ts';
-import { HandClock } from './hand-clock.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 
-async function setting(context: TestContext): Promise<{ launcher: Launcher; clock: HandClock; request: LaunchRequest }> {
+async function setting(context: TestContext): Promise<{ launcher: Launcher; clock: VirtualClock; request: LaunchRequest }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-launch-'));
-  const clock = new HandClock();
+  const clock = new VirtualClock();
   const launcher = new Launcher({ isolation: probeIsolation(dataDir), dataDir, prestartedPerRuntime: 1, clock, logger: createLogger('error') });
   const family = nodeFamily({ cacheDir: join(dataDir, 'cache') });
   await mkdir(join(dataDir, 'code'));
@@ -33,7 +33,7 @@ async function prestarted(launcher: Launcher, request: LaunchRequest): ReturnTyp
 
 test('nothing is started ahead until it is expected', async (context) => {
   const { launcher, clock, request } = await setting(context);
-  clock.turn(1_000);
+  clock.advance(1_000);
   const launched = await launcher.launch(request);
   assert.equal(launched.prestarted, false);
   await launched.dispose();
@@ -43,18 +43,18 @@ test('nothing is started ahead until it is expected', async (context) => {
 test('an expected process is handed out once, and only where it would do', async (context) => {
   const { launcher, clock, request } = await setting(context);
   launcher.expect(request.family);
-  clock.turn(1_000);
+  clock.advance(1_000);
   const first = await prestarted(launcher, request);
   const next = await launcher.launch(request);
   assert.equal(next.prestarted, false);
   await next.dispose();
   await first.dispose();
   launcher.expect(request.family);
-  clock.turn(1_000);
+  clock.advance(1_000);
   const second = await prestarted(launcher, request);
   await second.dispose();
   launcher.expect(request.family);
-  clock.turn(1_000);
+  clock.advance(1_000);
   for (const other of [{ ...request, tmpMiB: 1_024 }, { ...request, startEnvironment: { PATH: '/bin' } }]) {
     const launched = await launcher.launch(other);
     assert.equal(launched.prestarted, false);
@@ -66,13 +66,13 @@ test('an expected process is handed out once, and only where it would do', async
 test('after a long idle time the processes started ahead go', async (context) => {
   const { launcher, clock, request } = await setting(context);
   launcher.expect(request.family);
-  clock.turn(1_000);
+  clock.advance(1_000);
   await (await prestarted(launcher, request)).dispose();
   launcher.expect(request.family);
-  clock.turn(1_000);
+  clock.advance(1_000);
   const kept = await prestarted(launcher, request);
   await kept.dispose();
-  clock.turn(60 * 60_000);
+  clock.advance(60 * 60_000);
   const launched = await launcher.launch(request);
   assert.equal(launched.prestarted, false);
   await launched.dispose();

@@ -61,9 +61,7 @@ suite('the Python runtime', { concurrency: 2 }, () => {
   ]) {
     test(`init of ${handler}: ${errorType}`, async () => {
       const environment = await harness.open({ folder, runtime, handler });
-      const { cause } = await environment.departure;
-      assert.equal(cause.kind, 'initFailed');
-      const body = JSON.parse((cause as { errorBody: Buffer }).errorBody.toString()) as ErrorBody;
+      const body = await environment.initError();
       assert.equal(body.errorType, errorType);
       assert.match(body.errorMessage, errorMessage);
     });

@@ -1,17 +1,14 @@
 """The Python runtime of a function: waits on file descriptor 3 for one line of JSON that says which function this process is
 ({ environment, taskRoot, handler, runtimeApi }), then runs AWS's own runtime interface client for it.
 
-The client and what handlers commonly import are loaded before that line is read. The end of the descriptor without a line means that nobody wants
-this process any more.
+The client is loaded before that line is read, and where the line is not there yet also what handlers commonly import: then this process was started
+ahead and has the time. The end of the descriptor without a line means that nobody wants this process any more.
 """
-import asyncio  # noqa: F401  imported ahead for handlers
-import http.client  # noqa: F401
 import json
-import logging  # noqa: F401
 import os
+import select
 import sys
 import time
-import traceback  # noqa: F401
 
 # Everything of the client but what reads the environment when it is imported: its log format, and the address of the Runtime API in its C part.
 import awslambdaric.lambda_context  # noqa: F401
@@ -23,6 +20,12 @@ ORDER_FD = 3
 # AWS polls in a thread of its own for python3.12 and later, so that SIGTERM reaches the main thread while it waits. Sluice never sends one, and a
 # thread per event doubles what an event costs (0.54 ms against 0.24 ms).
 POLL_IN_THREAD = False
+
+
+def import_ahead():
+    """What handlers commonly import and the client itself does not."""
+    import asyncio  # noqa: F401
+    import http.client  # noqa: F401
 
 
 def read_order():
@@ -39,6 +42,9 @@ def read_order():
 
 
 def main():
+    ordered, _, _ = select.select([ORDER_FD], [], [], 0)
+    if not ordered:
+        import_ahead()
     order = read_order()
     environment = order["environment"]
     for name in list(os.environ):
