@@ -12,6 +12,9 @@ const SUITES: Readonly<Record<string, readonly string[]>> = {
   e2e: ['e2e'],
 };
 
+/** A test that hangs fails, rather than holding up everything after it. Far above what the longest takes on a busy machine. */
+const TEST_TIMEOUT_MS = 300_000;
+
 interface Step {
   readonly name: string;
   readonly command: readonly string[];
@@ -61,5 +64,5 @@ if (files.length === 0) {
   process.stderr.write(`No test file of the suite ${suite} matches ${patterns.join(', ')}.\n`);
   process.exit(2);
 }
-const tests = await run({ name: `${files.length} test files`, command: [process.execPath, '--test', '--test-concurrency=2', ...files] }, true);
+const tests = await run({ name: `${files.length} test files`, command: [process.execPath, '--test', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT_MS}`, ...files] }, true);
 process.exitCode = passed && tests ? 0 : 1;
