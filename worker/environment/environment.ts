@@ -285,9 +285,9 @@ export class Environment implements RuntimeCalls, WatchedProcess {
       durationMs,
       ...(failed ? { errorBody: boundedErrorBody(outcome.body) } : {}),
     };
+    if (!invocation.logTail) this.#reply(invocation, outcome, undefined);
     this.#context.memory.idle(this);
     this.#context.memory.look(this, this.#context.clock.now());
-    if (!invocation.logTail) this.#reply(invocation, outcome, undefined);
     this.#drain(() => {
       const tail = this.#closeLog(running, durationMs, outcome.status);
       if (invocation.logTail) this.#reply(invocation, outcome, tail);

@@ -7,6 +7,9 @@ import type { RuntimeApi } from '../runtime-api/server.ts';
 import type { RuntimeFamily } from '../runtimes/runtime.ts';
 import { functionVariables } from './variables.ts';
 
+/** A smaller package is compiled in less time than opening the compile cache takes: 0.7 ms more for a handler of 5 kB, 15 ms less for an S3 client. */
+const COMPILE_CACHE_FROM_BYTES = 64 * 1024;
+
 export interface StartRequest {
   readonly spec: ExecutionSpec;
   readonly family: RuntimeFamily;
@@ -62,7 +65,7 @@ export async function startRuntime(request: StartRequest): Promise<StartedRuntim
       // A process that began together with the fetching of code was starting all the while.
       startedAt: early?.prestarted === false ? beganAt : inPlaceAt,
       begin() {
-        const { compileCacheDir } = installation;
+        const compileCacheDir = spec.configuration.code.sizeBytes >= COMPILE_CACHE_FROM_BYTES ? installation.compileCacheDir : undefined;
         launched.process.order({ environment, taskRoot: code.path, handler: spec.configuration.handler, runtimeApi: address.address, ...(compileCacheDir === undefined ? {} : { compileCacheDir }) });
       },
       async dispose() {
