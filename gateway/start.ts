@@ -1,4 +1,4 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../platform/clock.ts';
 import type { FunctionCatalogue } from '../platform/functions/function-catalogue.ts';
@@ -6,15 +6,11 @@ import type { FunctionLogs } from '../platform/function-logs/function-logs.ts';
 import type { InvocationLog } from '../platform/invocation-log/invocation-log.ts';
 import type { ObjectStore } from '../platform/object-store/object-store.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
-import { isCrossSite } from './http/browser-guard.ts';
-import { matchInvoke } from './http/invoke-route.ts';
-import { managementApp } from './http/management-app.ts';
-import { sendError } from './invoke/answers.ts';
+import { frontDoor } from './http/front-door.ts';
 import { InvokeHandler } from './invoke/invoke-handler.ts';
 import type { PendingReplies } from './invoke/pending-replies.ts';
 import { TargetResolver } from './invoke/target-resolver.ts';
 import { createLambdaApi } from './lambda-api/handle.ts';
-import { LambdaApiError } from './lambda-api/errors.ts';
 import { createLogsApi } from './logs-api/handle.ts';
 import { createS3Api } from './s3-api/handle.ts';
 
@@ -64,12 +60,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { catalogue, store, functionLogs, replies, clock, logger, settings, signingSecret } = options;
   const home = { account: settings.account, region: settings.region };
   const lambdaApi = createLambdaApi({ catalogue, store, settings, clock, logger });
-  const app = managementApp({
-    lambdaApi,
-    s3Api: createS3Api({ store, logger, region: settings.region, signingSecret }),
-    logsApi: createLogsApi({ functionLogs, account: settings.account, region: settings.region, logger }),
-    logger,
-  });
   const invoke = new InvokeHandler({
     log: options.log,
     targets: new TargetResolver({ catalogue, home, clock, random: options.random, heal: (record) => lambdaApi.heal(record) }),
@@ -79,15 +69,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     home,
     maxWaitingSync: settings.maxWaitingSync,
   });
+  const answer = frontDoor({
+    invoke,
+    lambdaApi,
+    s3Api: createS3Api({ store, logger, region: settings.region, signingSecret }),
+    logsApi: createLogsApi({ functionLogs, account: settings.account, region: settings.region, logger }),
+    logger,
+  });
   const server = createServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS, keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, noDelay: true });
   server.maxConnections = MAX_CONNECTIONS;
   let stopping = false;
   server.on('request', (request, response) => {
     if (stopping) response.shouldKeepAlive = false;
-    if (isCrossSite(request)) return refuseCrossSite(response);
-    const route = request.method === 'POST' ? matchInvoke(request.url ?? '') : undefined;
-    if (route === undefined) app(request, response);
-    else void invoke.handle(request, response, route.reference, route.qualifier);
+    answer(request, response);
   });
   server.on('clientError', answerUnreadable);
   const address = await listen(server, settings.host, settings.port);
@@ -117,10 +111,6 @@ function listen(server: Server, host: string, port: number): Promise<AddressInfo
       resolve(server.address() as AddressInfo);
     });
   });
-}
-
-function refuseCrossSite(response: ServerResponse): void {
-  sendError(response, 'cross-site', new LambdaApiError('AccessDeniedException', 'A web page of another origin may not call this gateway.'));
 }
 
 /** Bytes that are no HTTP request: too slow, too large or not HTTP at all. The connection carries nothing after that. */

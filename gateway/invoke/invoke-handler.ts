@@ -38,8 +38,8 @@ export interface InvokeOptions {
 }
 
 /**
- * The Invoke operation: the one that must be fast. It stands apart from the table-driven operations, on the bare node:http server, because
- * routing, express and generic (de)serialisation would be a good part of a warm invocation; its errors come from the same catalogue.
+ * The Invoke operation: the one that must be fast. It stands apart from the table-driven operations, because generic routing and
+ * (de)serialisation would be a good part of a warm invocation; its errors come from the same catalogue.
  */
 export class InvokeHandler {
   readonly #options: InvokeOptions;

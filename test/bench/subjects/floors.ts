@@ -12,9 +12,9 @@ export async function startBareHttp(options: { readonly express: boolean }): Pro
 }
 
 /** A bare front before as many runtime processes as given. */
-export async function startRuntimeApiFloor(runtimes: number): Promise<Subject> {
+export async function startRuntimeApiFloor(name: string, runtimes: number): Promise<Subject> {
   const child = await startChild({ command: [process.execPath, join(import.meta.dirname, 'runtime-api-server.ts'), '--front', String(runtimes)], ready: READY });
-  return { name: 'Runtime API floor', url: child.ready, path: INVOCATIONS, headers: {}, stop: () => child.stop() };
+  return { name, url: child.ready, path: INVOCATIONS, headers: {}, stop: () => child.stop() };
 }
 
 /** The Runtime API without even a front. */
