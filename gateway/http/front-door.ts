@@ -26,8 +26,8 @@ const MAX_LOGS_REQUEST_BYTES = 64 * 1024;
 /**
  * The one way in: refuses what a foreign web page sends, then tells the services apart as AWS's own protocols allow at one endpoint.
  *
- * Invoke, which is nearly all that comes, is matched before express: that would cost a warm invocation 4 % of its latency at one connection and a tenth of
- * the throughput at 32 (docs/performance.md), and has nothing to add to it.
+ * Invoke, which is nearly all that comes, is matched before express: that would cost a tenth of the latency and of the throughput at 32 connections
+ * (docs/performance.md), and has nothing to add to it.
  */
 export function frontDoor(options: FrontDoorOptions): RequestListener {
   const { invoke } = options;
