@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../platform/clock.ts';
 import { LogUnavailableError, type InvocationLog } from '../../platform/invocation-log/invocation-log.ts';
 import type { Home } from '../../platform/model/function-reference.ts';
+import { INIT_LIMIT_MS, MAX_EVENT_AGE_MS } from '../../platform/model/limits.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
 import type { Reply } from '../../platform/protocol/reply.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
@@ -16,10 +17,6 @@ import type { PendingReplies } from './pending-replies.ts';
 import type { InvokeTarget, TargetResolver } from './target-resolver.ts';
 import { newTraceId } from './trace-id.ts';
 
-/** Lambda guide, "Understanding the Lambda execution environment lifecycle": the init phase is limited to 10 seconds. */
-const INIT_LIMIT_MS = 10_000;
-/** Lambda guide, "How Lambda handles errors and retries with asynchronous invocation": events are kept for up to 6 hours. */
-const MAX_EVENT_AGE_MS = 6 * 3_600_000;
 /** What the way back may take after the function's own time is over, before the gateway answers in its place. */
 const REPLY_MARGIN_MS = 5_000;
 

@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../../platform/clock.ts';
 import type { FunctionLogs } from '../../platform/function-logs/function-logs.ts';
 import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
+import { INIT_LIMIT_MS } from '../../platform/model/limits.ts';
 import type { Assignment, Completion, ControllerLink, EnvironmentDeparture, EnvironmentPoll } from '../../platform/protocol/controller-link.ts';
 import type { ReplyChannel } from '../../platform/protocol/reply.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
@@ -22,8 +23,6 @@ import { startRuntime, type StartedRuntime } from './start-runtime.ts';
 import { mayFollow, type EnvironmentState } from './states.ts';
 import { newLogStream } from './variables.ts';
 
-/** The init phase is limited to 10 seconds (Lambda guide, "Understanding the Lambda execution environment lifecycle"). */
-export const INIT_LIMIT_MS = 10_000;
 /**
  * An init that does not end is given up so long before its last limit, so that the answer reaches a caller whose patience ends at that limit, counted from
  * a little earlier: his call came before the process was started.

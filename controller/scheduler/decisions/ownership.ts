@@ -1,3 +1,5 @@
+import { INIT_LIMIT_MS } from '../../../platform/model/limits.ts';
+
 /** Names one giving of an invocation to an environment. */
 export interface Given {
   readonly invocationId: string;
@@ -20,18 +22,13 @@ export function leaseEndMs(snapshot: { readonly nowMs: number; readonly timeoutM
   return snapshot.nowMs + snapshot.timeoutMs + LEASE_MARGIN_MS;
 }
 
-/**
- * Lambda guide, "Understanding the Lambda execution environment lifecycle": init may take 10 s, and is then repeated within the
- * function's timeout. No caller waits longer than both, so no start does.
- */
-const INIT_MAX_MS = 10_000;
 
 /**
  * Until when a start may take. Without a margin, unlike a lease: nothing has run, so nothing can run twice. A worker ends an init that
  * takes this long a little earlier; what it has fetched or installed for a start that came too late is there for the next one.
  */
 export function startEndMs(snapshot: { readonly nowMs: number; readonly timeoutMs: number }): number {
-  return snapshot.nowMs + INIT_MAX_MS + snapshot.timeoutMs;
+  return snapshot.nowMs + INIT_LIMIT_MS + snapshot.timeoutMs;
 }
 
 /** Whether an invocation that has just come is already held: the log delivers at least once (invariant 3). */

@@ -10,7 +10,8 @@ import type { Assignment, Completion, EnvironmentDeparture, EnvironmentPoll } fr
 import type { Reply } from '../../../platform/protocol/reply.ts';
 import { createLogger } from '../../../platform/telemetry/logger.ts';
 import type { CodeCache } from '../../../worker/code/code-cache.ts';
-import { Environment, INIT_LIMIT_MS, type EnvironmentContext } from '../../../worker/environment/environment.ts';
+import { INIT_LIMIT_MS } from '../../../platform/model/limits.ts';
+import { Environment, type EnvironmentContext } from '../../../worker/environment/environment.ts';
 import type { Launcher } from '../../../worker/process/launcher.ts';
 import type { MemoryWatch } from '../../../worker/process/memory-watch.ts';
 import type { ExitStatus, OutputListener } from '../../../worker/process/runtime-process.ts';
