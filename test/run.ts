@@ -13,7 +13,7 @@ const SUITES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** A test that hangs fails, rather than holding up everything after it. Far above what the longest takes on a busy machine. */
-const TEST_TIMEOUT_MS = 300_000;
+const TEST_TIMEOUT_MS = 600_000;
 
 interface Step {
   readonly name: string;

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { bigScenario, neighbourScenario, smallScenario, type Scenario } from './scenario.ts';
 import { simulate } from './world.ts';
 
-const HELP = `Runs the scheduler in simulated worlds and checks the invariants of DESIGN.md.
+const HELP = `Runs the scheduler in simulated worlds and checks the invariants of ARCHITECTURE.md.
 
   node test/simulation/run.ts [--seeds N] [--from SEED] [--seconds S] [--world small|neighbour|big]
   node test/simulation/run.ts --seed SEED [--world …]

@@ -5,7 +5,7 @@ import type { Sabotage } from './world.ts';
 /** The scheduler without one of its guards, or told or heard wrongly, and the invariant that must then break. */
 export interface Twin {
   readonly name: string;
-  /** Number of the invariant in DESIGN.md. */
+  /** Number of the invariant in ARCHITECTURE.md. */
   readonly invariant: number;
   readonly sabotage: () => Sabotage;
   /** Scenarios in which the guard matters; small ones where nothing else is said. */

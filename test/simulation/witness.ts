@@ -1,7 +1,7 @@
 import type { Command } from '../../controller/scheduler/messages.ts';
 import type { Scenario } from './scenario.ts';
 
-/** An invariant of DESIGN.md does not hold. The message begins with its number. */
+/** An invariant of ARCHITECTURE.md does not hold. The message begins with its number. */
 export class Violation extends Error {
   override readonly name = 'Violation';
 }
