@@ -215,7 +215,7 @@ class RunningController implements Controller {
     if (delivery === undefined) return;
     delivery.load().then(
       (invocation) => {
-        if (this.polls.current(environmentId) === poll) this.polls.answer(environmentId, { kind: 'invoke', invocation, epoch });
+        if (this.polls.current(environmentId) === poll) this.polls.answer(environmentId, { kind: 'invoke', invocation, epoch, deliveryId });
       },
       (error: unknown) => {
         this.options.logger.warn({ err: error, invocation: delivery.head.id }, 'the payload of an invocation could not be had from the log');

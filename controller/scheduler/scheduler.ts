@@ -28,7 +28,7 @@
  * version has waited too long for room; otherwise it takes its version's next waiting invocation; otherwise it is idle. *Spent* is none either:
  * an environment that becomes spent takes its version's next waiting invocation, which it answers with the failure of its init, or stops.
  *
- * Whatever else is reported (a completion under an old epoch, of an invocation that the environment does not have, or from an environment
+ * Whatever else is reported (a completion under an old epoch or of an earlier attempt, of an invocation that the environment does not have, or from an environment
  * that is leaving) changes nothing and is counted in `tally.staleReports`; one that is leaving is told again to stop.
  */
 
@@ -471,6 +471,6 @@ export class Scheduler {
   }
 
   private isCurrent(work: Work, completion: Completion): boolean {
-    return this.turn.decisions.isCurrent({ invocationId: work.head.id, epoch: this.options.epoch }, completion);
+    return this.turn.decisions.isCurrent({ invocationId: work.head.id, epoch: this.options.epoch, deliveryId: work.deliveryId }, completion);
   }
 }

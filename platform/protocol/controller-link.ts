@@ -36,6 +36,8 @@ export interface Completion {
   readonly invocationId: string;
   /** Echo of {@link Assignment}'s epoch: a completion of an earlier ownership is refused. */
   readonly epoch: number;
+  /** Echo of {@link Assignment}'s: a late report of one attempt is not taken for that of the next. */
+  readonly deliveryId: number;
   readonly outcome: 'success' | 'functionError';
   readonly durationMs: number;
   /** The error body for the retry's bookkeeping and the destination record: JSON, at most 256 KiB; only on `functionError`. */
@@ -58,7 +60,7 @@ export type EnvironmentDeparture = {
 };
 
 export type Assignment =
-  | { readonly kind: 'invoke'; readonly invocation: InvocationRecord; readonly epoch: number }
+  | { readonly kind: 'invoke'; readonly invocation: InvocationRecord; readonly epoch: number; readonly deliveryId: number }
   | { readonly kind: 'stop' };
 
 /** What a worker offers to the worker pool that starts it: environments by id. */

@@ -91,11 +91,11 @@ export function workerPoolContract(driver: string, create: (link: ControllerLink
       assert.equal((await ready).kind, 'initialized');
       const invocation = event(working);
       const reported = link.polled('a');
-      link.answer('a', { kind: 'invoke', invocation, epoch: 7 });
+      link.answer('a', { kind: 'invoke', invocation, epoch: 7, deliveryId: 11 });
       const poll = await reported;
       assert.ok(poll.kind === 'completed');
       const { durationMs, ...completion } = poll.completion;
-      assert.deepEqual(completion, { invocationId: invocation.id, epoch: 7, outcome: 'success' });
+      assert.deepEqual(completion, { invocationId: invocation.id, epoch: 7, deliveryId: 11, outcome: 'success' });
       assert.ok(durationMs >= 0);
     });
 
@@ -135,10 +135,10 @@ export function workerPoolContract(driver: string, create: (link: ControllerLink
       const { errorType } = JSON.parse(poll.errorBody.toString()) as { errorType: unknown };
       assert.equal(typeof errorType, 'string');
       const invocation = event(failing);
-      link.answer('a', { kind: 'invoke', invocation, epoch: 7 });
+      link.answer('a', { kind: 'invoke', invocation, epoch: 7, deliveryId: 11 });
       const { cause, completion } = await left;
       assert.deepEqual(cause, { kind: 'failed' });
-      assert.deepEqual([completion?.invocationId, completion?.epoch, completion?.outcome], [invocation.id, 7, 'functionError']);
+      assert.deepEqual([completion?.invocationId, completion?.epoch, completion?.deliveryId, completion?.outcome], [invocation.id, 7, 11, 'functionError']);
       assert.equal((JSON.parse(completion?.errorBody?.toString() ?? '') as { errorType: unknown }).errorType, errorType);
       assert.equal(link.polls.length, 1);
     });

@@ -1,5 +1,5 @@
 import type { Command } from '../../controller/scheduler/messages.ts';
-import { neighbourScenario, smallScenario, type Scenario } from './scenario.ts';
+import { neighbourScenario, ONCE_BROKEN_SEEDS, smallScenario, type Scenario } from './scenario.ts';
 import type { Sabotage } from './world.ts';
 
 /** The scheduler without one of its guards, or told or heard wrongly, and the invariant that must then break. */
@@ -26,6 +26,12 @@ export const TWINS: readonly Twin[] = [
   { name: 'a failed invocation is given up at once', invariant: 1, sabotage: () => ({ decisions: { afterFailure: () => ({ kind: 'over', reason: 'retriesExhausted' }) } }) },
   { name: 'retries never end', invariant: 1, sabotage: () => ({ decisions: { afterFailure: ({ nowMs }) => ({ kind: 'again', notBeforeMs: nowMs + 1 }) } }) },
   { name: 'any completion is believed', invariant: 2, sabotage: () => ({ decisions: { isCurrent: () => true } }) },
+  {
+    name: 'a late report of an earlier attempt is believed',
+    invariant: 5,
+    sabotage: () => ({ decisions: { isCurrent: (given, reported) => given.invocationId === reported.invocationId && given.epoch === reported.epoch } }),
+    scenario: () => smallScenario(ONCE_BROKEN_SEEDS[0] ?? 0),
+  },
   { name: 'a second delivery is taken for a new one', invariant: 3, sabotage: () => ({ decisions: { isDuplicate: () => false } }) },
   {
     name: 'an invocation is dispatched twice',

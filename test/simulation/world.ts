@@ -117,7 +117,7 @@ class World {
         this.stopEnvironment(command.environmentId);
         return;
       case 'dispatch':
-        this.dispatch(this.held.get(command.deliveryId), this.environments.get(command.environmentId));
+        this.dispatch(command.deliveryId, this.environments.get(command.environmentId));
         return;
       default:
         this.end(command);
@@ -262,7 +262,8 @@ class World {
     this.tell({ kind: 'environmentGone', departure: { environmentId: environment.id, cause, ...(completion && { completion }) } });
   }
 
-  private dispatch(invocation: SimInvocation | undefined, environment: SimEnvironment | undefined): void {
+  private dispatch(deliveryId: number, environment: SimEnvironment | undefined): void {
+    const invocation = this.held.get(deliveryId);
     const currentSpecId = environment !== undefined && !environment.fn.deleted ? specOf(environment.fn, environment.version).id : undefined;
     const spent = environment?.state === 'spent';
     this.witness.dispatched(invocation, environment, currentSpecId, this.nowMs);
@@ -275,7 +276,7 @@ class World {
     const fatal = spent || tookMs === fn.timeoutMs;
     const lost = dice.chance(scenario.lossShare);
     const outcome = fatal || dice.chance(scenario.functionErrorShare) ? 'functionError' : 'success';
-    const completion: Completion = { invocationId: invocation.id, epoch, outcome, durationMs: tookMs };
+    const completion: Completion = { invocationId: invocation.id, epoch, deliveryId, outcome, durationMs: tookMs };
     this.future.plan(this.nowMs + (lost ? dice.between(0, tookMs) : tookMs), () => {
       if (environment.state !== 'running' || environment.runs !== run) return;
       if (lost) {

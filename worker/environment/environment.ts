@@ -48,6 +48,7 @@ export interface EnvironmentContext {
 interface Running {
   readonly invocation: InvocationRecord;
   readonly epoch: number;
+  readonly deliveryId: number;
   readonly startedAt: number;
   /** Of its time-out; none where it was answered at once. */
   readonly timer: Timer | undefined;
@@ -212,11 +213,11 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     this.close();
   };
 
-  #dispatch({ invocation, epoch }: Extract<Assignment, { kind: 'invoke' }>): void {
+  #dispatch({ invocation, epoch, deliveryId }: Extract<Assignment, { kind: 'invoke' }>): void {
     const { clock, memory } = this.#context;
     this.#to('invoking');
     const deadlineMs = clock.now() + this.#spec.configuration.timeoutSec * 1000;
-    this.#running = { invocation, epoch, startedAt: performance.now(), timer: clock.at(deadlineMs, this.#onTimeout), completion: undefined, logOpen: true };
+    this.#running = { invocation, epoch, deliveryId, startedAt: performance.now(), timer: clock.at(deadlineMs, this.#onTimeout), completion: undefined, logOpen: true };
     this.#log.endPartialLines();
     this.#log.begin(startLine(invocation.id, invocation.version), { tail: invocation.logTail });
     memory.busy(this);
@@ -280,6 +281,7 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     running.completion = {
       invocationId: invocation.id,
       epoch: running.epoch,
+      deliveryId: running.deliveryId,
       outcome: outcome.kind,
       durationMs,
       ...(failed ? { errorBody: boundedErrorBody(outcome.body) } : {}),
@@ -386,8 +388,8 @@ export class Environment implements RuntimeCalls, WatchedProcess {
   }
 
   /** The invocation failed while init ran: that time is its duration. */
-  #answerWith({ failure, durationMs }: FailedInit, { invocation, epoch }: Extract<Assignment, { kind: 'invoke' }>): void {
-    const running: Running = { invocation, epoch, startedAt: performance.now() - durationMs, timer: undefined, completion: undefined, logOpen: true };
+  #answerWith({ failure, durationMs }: FailedInit, { invocation, epoch, deliveryId }: Extract<Assignment, { kind: 'invoke' }>): void {
+    const running: Running = { invocation, epoch, deliveryId, startedAt: performance.now() - durationMs, timer: undefined, completion: undefined, logOpen: true };
     this.#running = running;
     this.#log.endPartialLines();
     this.#log.lines([startLine(invocation.id, invocation.version)]);

@@ -4,11 +4,12 @@ import { INIT_LIMIT_MS } from '../../../platform/model/limits.ts';
 export interface Given {
   readonly invocationId: string;
   readonly epoch: number;
+  readonly deliveryId: number;
 }
 
-/** Whether what an environment reports is about what it was given: the same invocation under the same ownership (invariant 2). */
+/** Whether what an environment reports is about what it was given: the same invocation under the same ownership (invariant 2), and the same attempt at it. */
 export function isCurrent(given: Given, reported: Given): boolean {
-  return given.invocationId === reported.invocationId && given.epoch === reported.epoch;
+  return given.invocationId === reported.invocationId && given.epoch === reported.epoch && given.deliveryId === reported.deliveryId;
 }
 
 /**

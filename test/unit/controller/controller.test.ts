@@ -135,7 +135,7 @@ test('an environment whose init failed is given the one invocation that it was f
     const assignment = await initFailed(environment, INIT_ERROR);
     assert.equal(invoked(assignment), id);
     assert.ok(assignment.kind === 'invoke');
-    pool.gone(environment, { kind: 'failed' }, { invocationId: id, epoch: assignment.epoch, outcome: 'functionError', durationMs: 1, errorBody: INIT_ERROR });
+    pool.gone(environment, { kind: 'failed' }, { invocationId: id, epoch: assignment.epoch, deliveryId: assignment.deliveryId, outcome: 'functionError', durationMs: 1, errorBody: INIT_ERROR });
   }
   assert.equal(replies.size, 0, 'the worker has answered');
   assert.deepEqual(log.settled, ['call']);
@@ -226,7 +226,7 @@ test('a departure that tells how the invocation ended ends it', async () => {
   invoke('b');
   const assignment = await upcoming;
   assert.ok(assignment.kind === 'invoke');
-  pool.gone(environment, { kind: 'failed' }, { invocationId: 'b', epoch: assignment.epoch, outcome: 'functionError', durationMs: 3_000 });
+  pool.gone(environment, { kind: 'failed' }, { invocationId: 'b', epoch: assignment.epoch, deliveryId: assignment.deliveryId, outcome: 'functionError', durationMs: 3_000 });
   assert.deepEqual(log.settled, ['first', 'b']);
   assert.equal(replies.size, 0);
   assert.equal(controller.snapshot().invocations.sync.failed, 1);

@@ -146,10 +146,11 @@ test('failed starts: a hint first, a verdict later', () => {
 });
 
 test('ownership: a report counts for the same invocation under the same epoch; a lease outlasts the timeout, a start the limit of init as well', () => {
-  const given = { invocationId: 'a', epoch: 2 };
-  assert.equal(isCurrent(given, { invocationId: 'a', epoch: 2 }), true);
-  assert.equal(isCurrent(given, { invocationId: 'a', epoch: 1 }), false);
-  assert.equal(isCurrent(given, { invocationId: 'b', epoch: 2 }), false);
+  const given = { invocationId: 'a', epoch: 2, deliveryId: 5 };
+  assert.equal(isCurrent(given, { invocationId: 'a', epoch: 2, deliveryId: 5 }), true);
+  assert.equal(isCurrent(given, { invocationId: 'a', epoch: 2, deliveryId: 4 }), false);
+  assert.equal(isCurrent(given, { invocationId: 'a', epoch: 1, deliveryId: 5 }), false);
+  assert.equal(isCurrent(given, { invocationId: 'b', epoch: 2, deliveryId: 5 }), false);
   assert.ok(leaseEndMs({ nowMs: 0, timeoutMs: 900_000 }) > 900_000);
   assert.equal(startEndMs({ nowMs: 5, timeoutMs: 3_000 }), 13_005);
   assert.deepEqual([isDuplicate(undefined), isDuplicate({})], [false, true]);

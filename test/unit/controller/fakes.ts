@@ -256,7 +256,7 @@ export async function bench(options: { readonly accountConcurrency?: number } = 
     initFailed: (environmentId, errorBody) => link.next({ kind: 'initFailed', environmentId, errorBody }),
     completed(environmentId, assignment, outcome = 'success') {
       if (assignment.kind !== 'invoke') throw new Error('Only an invocation can be completed.');
-      return link.next({ kind: 'completed', environmentId, completion: { invocationId: assignment.invocation.id, epoch: assignment.epoch, outcome, durationMs: 1 } });
+      return link.next({ kind: 'completed', environmentId, completion: { invocationId: assignment.invocation.id, epoch: assignment.epoch, deliveryId: assignment.deliveryId, outcome, durationMs: 1 } });
     },
   };
 }

@@ -50,7 +50,7 @@ class Hand {
   }
 
   done(environmentId: string, deliveryId: number, durationMs = 1): readonly Command[] {
-    return this.tell({ kind: 'invocationDone', environmentId, completion: { invocationId: `i${deliveryId}`, epoch: 1, outcome: 'success', durationMs } });
+    return this.tell({ kind: 'invocationDone', environmentId, completion: { invocationId: `i${deliveryId}`, epoch: 1, deliveryId, outcome: 'success', durationMs } });
   }
 
   gone(environmentId: string): readonly Command[] {
@@ -61,7 +61,7 @@ class Hand {
   initFails(environmentId: string, errorBody = Buffer.from('{}')): readonly Command[] {
     const commands = this.tell({ kind: 'initFailed', environmentId, errorBody });
     const given = commands.find((command) => command.kind === 'dispatch');
-    const completion = given && { invocationId: `i${given.deliveryId}`, epoch: 1, outcome: 'functionError' as const, durationMs: 1, errorBody };
+    const completion = given && { invocationId: `i${given.deliveryId}`, epoch: 1, deliveryId: given.deliveryId, outcome: 'functionError' as const, durationMs: 1, errorBody };
     return [...commands, ...this.tell({ kind: 'environmentGone', departure: { environmentId, cause: { kind: 'failed' }, ...(completion && { completion }) } })];
   }
 

@@ -105,7 +105,7 @@ class Stage {
     const poll = this.take();
     if (poll === undefined) return;
     this.assigned.push(record);
-    poll.answer({ kind: 'invoke', invocation: record, epoch: 1 });
+    poll.answer({ kind: 'invoke', invocation: record, epoch: 1, deliveryId: 1 });
   }
 
   /** The poll that is outstanding. */

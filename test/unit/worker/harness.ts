@@ -133,7 +133,7 @@ export async function startHarness(test: Pick<TestContext, 'after'>, overrides: 
     },
     async invoke(environment, payload, options) {
       const record = invocation(payload, options);
-      environment.assign({ kind: 'invoke', invocation: record, epoch: 1 });
+      environment.assign({ kind: 'invoke', invocation: record, epoch: 1, deliveryId: 1 });
       const reply = await replyTo(record.id).promise;
       if (reply.kind === 'rejected') throw new Error(`rejected: ${reply.rejection.code}`);
       return reply;
