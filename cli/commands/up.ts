@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
 import { printJson, printLine, type CommandContext, type InstanceOptions, type OutputOptions } from '../context.ts';
-import { announceInstance, refuseSecondInstance, settingsWith } from '../instance.ts';
-import { untilStopRequested } from '../stop-request.ts';
+import { settingsWith } from '../instance.ts';
 import { painter } from '../terminal/paint.ts';
-import { startHere } from '../start-here.ts';
+import { serveHere } from '../start-here.ts';
 import { withInstanceOptions, withOutputOption } from './options.ts';
 
 export function addUpCommand(program: Command, context: CommandContext): void {
@@ -23,23 +22,11 @@ Examples:
 /** Resolves once it was asked to stop and everything has. */
 async function up(context: CommandContext, options: InstanceOptions & OutputOptions): Promise<void> {
   const settings = settingsWith(context.environment, options);
-  await refuseSecondInstance(settings);
-  const sluice = await startHere(settings, context);
-  // Not before: a signal during the start ends the process at once, and the data folder outlives that.
-  const stopRequested = untilStopRequested();
-  try {
-    const announcement = await announceInstance(settings, sluice.url);
-    try {
-      if (options.output === 'json') printJson(context, { ...announcement.instance, runtimes: sluice.runtimes, notes: sluice.notes });
-      else sayReady(context, sluice, settings.dataDir);
-      await stopRequested;
-      printLine(context.stderr, 'Stopping …');
-    } finally {
-      await announcement.withdraw();
-    }
-  } finally {
-    await sluice.stop();
-  }
+  await serveHere(settings, context, async ({ sluice, instance, stopRequested }) => {
+    if (options.output === 'json') printJson(context, { ...instance, runtimes: sluice.runtimes, notes: sluice.notes });
+    else sayReady(context, sluice, settings.dataDir);
+    await stopRequested;
+  });
 }
 
 function sayReady(context: CommandContext, sluice: { url: string; runtimes: readonly string[]; notes: readonly string[] }, dataDir: string): void {

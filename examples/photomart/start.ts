@@ -9,9 +9,8 @@ import { printLine, type CommandContext } from '../../cli/context.ts';
 import { deployTemplate } from '../../cli/deploy/deploy-template.ts';
 import { readTemplate } from '../../cli/deploy/sam/template.ts';
 import { CliError, EXIT, toCliError } from '../../cli/errors.ts';
-import { announceInstance, ensureCredentials, refuseSecondInstance, settingsWith } from '../../cli/instance.ts';
-import { startHere } from '../../cli/start-here.ts';
-import { untilStopRequested } from '../../cli/stop-request.ts';
+import { ensureCredentials, refuseSecondInstance, settingsWith } from '../../cli/instance.ts';
+import { serveHere } from '../../cli/start-here.ts';
 import { shellQuote } from '../../cli/terminal/format.ts';
 import { painter } from '../../cli/terminal/paint.ts';
 import type { Settings } from '../../platform/configuration/settings.ts';
@@ -41,25 +40,14 @@ async function main(args: readonly string[]): Promise<void> {
   await install(FOLDER, { label: "Installing PhotoMart's dependencies" });
   for (const name of FUNCTIONS_WITH_DEPENDENCIES) await bundleDependencies(FOLDER, join(FOLDER, 'functions', name));
 
-  const sluice = await startHere(settings, context);
-  const stopRequested = untilStopRequested();
-  try {
-    const announcement = await announceInstance(settings, sluice.url);
-    try {
-      sayStarted(sluice, settings);
-      // Ctrl-C works at any moment, not only once everything is shown.
-      const shown = showPhotomart(settings, sluice.url).then(() => 'shown' as const);
-      if ((await Promise.race([shown, stopRequested])) === 'shown' && !args.includes('--once')) {
-        printNextSteps(context, sluice.url, envCommand(settings));
-        await stopRequested;
-      }
-      printLine(context.stderr, 'Stopping …');
-    } finally {
-      await announcement.withdraw();
-    }
-  } finally {
-    await sluice.stop();
-  }
+  await serveHere(settings, context, async ({ sluice, stopRequested }) => {
+    sayStarted(sluice, settings);
+    // Ctrl-C works at any moment, not only once everything is shown.
+    const shown = showPhotomart(settings, sluice.url).then(() => 'shown' as const);
+    if ((await Promise.race([shown, stopRequested])) !== 'shown' || args.includes('--once')) return;
+    printNextSteps(context, sluice.url, envCommand(settings));
+    await stopRequested;
+  });
 }
 
 function sayStarted(sluice: { readonly url: string; readonly notes: readonly string[] }, settings: Settings): void {
