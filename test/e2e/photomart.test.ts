@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { sluiceVariables } from '../support/access.ts';
+import { inheritedVariables } from '../support/access.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const run = promisify(execFile);
@@ -21,7 +21,7 @@ describe('npm start', { timeout: 600_000 }, () => {
   const start = async (): Promise<string> => {
     const { stdout } = await run(process.execPath, [join(ROOT, 'cli', 'bin', 'run.mjs'), 'examples/photomart/start.ts', '--once'], {
       cwd: ROOT,
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...sluiceVariables(), SLUICE_PORT: '0', SLUICE_DATA: dataDir },
+      env: { ...inheritedVariables(), SLUICE_PORT: '0', SLUICE_DATA: dataDir },
     });
     return stdout;
   };

@@ -9,6 +9,12 @@ export function sluiceVariables(): Record<string, string> {
   return Object.fromEntries(inherited);
 }
 
+/** The environment for a Sluice in a process of its own: the caller's, since it may hold what package managers need here, without other settings of Sluice. */
+export function inheritedVariables(): Record<string, string | undefined> {
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith('SLUICE_'));
+  return { ...Object.fromEntries(others), ...sluiceVariables() };
+}
+
 export const CREDENTIALS = { accessKeyId: 'sluice', secretAccessKey: 'sluice-test' };
 
 /** The AWS SDK pointed at a Sluice and otherwise as it comes, but for repeats. */

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { descendants, type RunningProcess } from './processes.ts';
-import { sluiceVariables } from './access.ts';
+import { inheritedVariables } from './access.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -65,10 +65,9 @@ export async function refusedUp(dataDir: string, variables: Readonly<Record<stri
 }
 
 function spawnUp(dataDir: string, variables: Readonly<Record<string, string>>): { child: ChildProcess; output: () => string } {
-  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SLUICE_')));
   const child = spawn(process.execPath, [join(ROOT, 'cli', 'main.ts'), 'up', '--port', '0', '--data', dataDir], {
     cwd: ROOT,
-    env: { ...inherited, ...sluiceVariables(), ...variables },
+    env: { ...inheritedVariables(), ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const chunks: Buffer[] = [];
