@@ -36,6 +36,7 @@ async function main(args: readonly string[]): Promise<void> {
   const unknown = args.find((arg) => arg !== '--once');
   if (unknown !== undefined) throw new CliError(`${unknown} is not an option; there is only --once, which ends after the demonstration.`, EXIT.usage);
   const settings = settingsWith(context.environment, {});
+  // Before the installation, which a refusal would make a waste of time.
   await refuseSecondInstance(settings);
   await install(FOLDER, { label: "Installing PhotoMart's dependencies" });
   for (const name of FUNCTIONS_WITH_DEPENDENCIES) await bundleDependencies(FOLDER, join(FOLDER, 'functions', name));

@@ -9,6 +9,7 @@ import type { LambdaApi } from '../lambda-api/handle.ts';
 import type { LogsApi } from '../logs-api/handle.ts';
 import type { S3Api } from '../s3-api/handle.ts';
 import { isCrossSite } from './browser-guard.ts';
+import type { HttpAnswer } from './http-answer.ts';
 import { matchInvoke } from './invoke-route.ts';
 import { readBody } from './read-body.ts';
 
@@ -80,13 +81,7 @@ function servicesApp({ lambdaApi, s3Api, logsApi, logger }: FrontDoorOptions): E
   return app;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
-}
-
-async function answer(request: Request, response: Response, limitBytes: number, operation: string, handle: (body: Buffer, requestId: string) => Promise<Answer>): Promise<void> {
+async function answer(request: Request, response: Response, limitBytes: number, operation: string, handle: (body: Buffer, requestId: string) => Promise<HttpAnswer>): Promise<void> {
   const requestId = randomUUID();
   const outcome = await readBody(request, limitBytes);
   switch (outcome.kind) {

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { HttpAnswer } from '../http/http-answer.ts';
 import { Activation } from './activation.ts';
 import type { FunctionRecord } from '../../platform/model/function.ts';
 import type { ApiContext } from './context.ts';
@@ -7,7 +8,7 @@ import { bodyLimitBytes } from './limits.ts';
 import { OPERATIONS } from './model.ts';
 import { OPERATION_HANDLERS } from './operations/index.ts';
 import { parseInput } from './rest-json/parse-input.ts';
-import { errorResponse, outputResponse, type ApiResponse } from './rest-json/response.ts';
+import { errorResponse, outputResponse } from './rest-json/response.ts';
 import { Router } from './rest-json/router.ts';
 import { violationsOf } from './rest-json/violations.ts';
 import { SerialQueue } from './serial-queue.ts';
@@ -35,7 +36,7 @@ export interface LambdaApi {
   /** The operation that a request is for, if any. `path` as in {@link ApiRequest}. */
   match(method: string, path: string, query?: URLSearchParams): MatchedOperation | undefined;
   /** Answers a request. Never rejects: whatever goes wrong becomes an answer. */
-  handle(request: ApiRequest): Promise<ApiResponse>;
+  handle(request: ApiRequest): Promise<HttpAnswer>;
   /** Brings a function that was found half-way through a create or an update to its end, in the background. Idempotent. */
   heal(record: FunctionRecord): void;
   /** Resolves when no function is half-way between being changed and being active. */
@@ -68,7 +69,7 @@ export function createLambdaApi(options: LambdaApiOptions): LambdaApi {
   };
 }
 
-async function answer(router: Router, request: ApiRequest, context: ApiContext): Promise<ApiResponse> {
+async function answer(router: Router, request: ApiRequest, context: ApiContext): Promise<HttpAnswer> {
   const match = router.match(request.method, request.path, request.query);
   if (match === undefined) throw unknownOperation(request.method, request.path);
   const { operation, segments } = match;

@@ -1,5 +1,6 @@
 import { InvalidCursorError, NoSuchLogGroupError, type FunctionLogs } from '../../platform/function-logs/function-logs.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
+import type { HttpAnswer } from '../http/http-answer.ts';
 import { deleteLogGroup, describeLogGroups, describeLogStreams } from './describe.ts';
 import { LogsApiError, invalidParameter } from './errors.ts';
 import { filterLogEvents, getLogEvents } from './events.ts';
@@ -13,15 +14,9 @@ export interface LogsApiOptions {
   readonly logger: Logger;
 }
 
-export interface LogsAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
-}
-
 export interface LogsApi {
   /** Answers one request of the JSON 1.1 protocol; `target` is its `X-Amz-Target`. Never rejects. */
-  handle(target: string, body: Buffer, requestId: string): Promise<LogsAnswer>;
+  handle(target: string, body: Buffer, requestId: string): Promise<HttpAnswer>;
 }
 
 const TARGET_PREFIX = 'Logs_20140328.';
@@ -59,7 +54,7 @@ function operationOf(target: string): LogsOperation {
   return operation;
 }
 
-function answer(status: number, requestId: string, text: string): LogsAnswer {
+function answer(status: number, requestId: string, text: string): HttpAnswer {
   return { status, headers: { 'Content-Type': 'application/x-amz-json-1.1', 'x-amzn-RequestId': requestId }, body: Buffer.from(text) };
 }
 

@@ -1,18 +1,12 @@
+import type { HttpAnswer } from '../../http/http-answer.ts';
 import type { LambdaApiError } from '../errors.ts';
 import { shapeOf, type Operation, type Shape } from '../model.ts';
-
-/** An answer, independent of the HTTP server that sends it. */
-export interface ApiResponse {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
-}
 
 const EMPTY = Buffer.alloc(0);
 const JSON_TYPE = 'application/json';
 
 /** Turns a handler's output into the operation's response, each member in its place. */
-export function outputResponse(operation: Operation, output: object, requestId: string): ApiResponse {
+export function outputResponse(operation: Operation, output: object, requestId: string): HttpAnswer {
   const headers: Record<string, string> = { 'x-amzn-RequestId': requestId };
   let status = operation.responseCode;
   let body: Buffer | undefined;
@@ -39,7 +33,7 @@ export function outputResponse(operation: Operation, output: object, requestId: 
 }
 
 /** The answer to a request that failed, in the shape that every SDK recognises. */
-export function errorResponse(error: LambdaApiError, requestId: string): ApiResponse {
+export function errorResponse(error: LambdaApiError, requestId: string): HttpAnswer {
   const { status, type, messageMember } = error.row;
   const body = { ...(type !== undefined && { Type: type }), [messageMember]: error.message, ...error.members };
   return {
