@@ -131,8 +131,11 @@ describe('a process that dies', { timeout: 300_000 }, () => {
       // The next round's settings, since it goes on with this process.
       ({ sluice, lambda } = await up(backlog ? {} : BACKLOG));
       await observer.until(() => accepted.every((mark) => observer.count(mark) > 0));
-      // Redeliveries stand before it in the function's partition, so they have begun when it ends.
-      await result(lambda, 'rounds', { mark: `end-${round}` });
+      // Redeliveries stand before it in the function's partition, so they have begun when it has. Not a synchronous call: that may
+      // rightly be throttled while they hold the account's whole concurrency.
+      await invoke(lambda, 'rounds', { mark: `end-${round}` }, { InvocationType: 'Event' });
+      await observer.until(() => observer.count(`end-${round}`) > 0);
+      await observer.settle();
       const twice = accepted.filter((mark) => observer.count(mark) > 1);
       const ran = unanswered.filter((mark) => observer.count(mark) > 0);
       t.diagnostic(
