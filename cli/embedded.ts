@@ -67,10 +67,12 @@ export async function startEmbedded(settings: Settings, options: EmbeddedOptions
     url = gateway.url;
 
     roles.controller = await startController({
+      name: randomBytes(4).toString('hex'),
       log,
       catalogue,
       replies,
       clock,
+      atStop: 'drain',
       random: Math.random,
       logger,
       settings,

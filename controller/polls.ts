@@ -39,9 +39,18 @@ export class Polls implements ControllerLink {
     this.submit({ kind: 'environmentGone', departure });
   };
 
-  /** An environment is about to be started. */
+  knows(environmentId: string): boolean {
+    return this.outstanding.has(environmentId);
+  }
+
+  /** An environment is about to be started, or was taken over. */
   expect(environmentId: string): void {
     this.outstanding.set(environmentId, undefined);
+  }
+
+  /** The environment is another controller's now: nobody answers it from here any more. */
+  forget(environmentId: string): void {
+    this.outstanding.delete(environmentId);
   }
 
   /** The poll that is outstanding now, as a token: {@link answer} it only while it is the same. */

@@ -1,31 +1,39 @@
 import type { Clock } from '../platform/clock.ts';
 import type { FunctionCatalogue } from '../platform/functions/function-catalogue.ts';
-import type { Delivery, InvocationLog } from '../platform/invocation-log/invocation-log.ts';
-import type { ControllerLink } from '../platform/protocol/controller-link.ts';
-import type { ReplyChannel } from '../platform/protocol/reply.ts';
+import { partitionOf, type Delivery, type InvocationLog, type PartitionAssignment } from '../platform/invocation-log/invocation-log.ts';
+import type { FunctionKey } from '../platform/model/execution-spec.ts';
+import type { ControllerLink, HeldEnvironment } from '../platform/protocol/controller-link.ts';
+import type { CallerChannel } from '../platform/protocol/reply.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
-import type { WorkerPool } from '../platform/worker-pool/worker-pool.ts';
+import type { PoolCapacity, PoolListener, WorkerPool } from '../platform/worker-pool/worker-pool.ts';
 import { Deliveries } from './deliveries.ts';
 import { FunctionChanges } from './function-changes.ts';
 import { Polls } from './polls.ts';
 import { SchedulerLoop } from './scheduler-loop.ts';
 import { decisions } from './scheduler/decisions/decisions.ts';
-import { conservationDrift } from './scheduler/ledger.ts';
-import type { Command, SchedulerEvent } from './scheduler/messages.ts';
+import { conservationDrift, type Delivered } from './scheduler/ledger.ts';
+import type { Command, SchedulerEvent, Target } from './scheduler/messages.ts';
 import { Scheduler, type SchedulerSettings, type SchedulerSnapshot } from './scheduler/scheduler.ts';
 import { findTarget, knownTarget } from './targets.ts';
 
 export interface ControllerOptions {
+  /** Names this controller among all that share the log, at any time. */
+  readonly name: string;
   readonly log: InvocationLog;
   readonly catalogue: FunctionCatalogue;
-  readonly replies: ReplyChannel;
+  readonly replies: CallerChannel;
   readonly clock: Clock;
   /** 0 to 1: jitter of back-offs. */
   readonly random: () => number;
   readonly logger: Logger;
   readonly settings: SchedulerSettings;
-  /** Called once, before any work is taken; environments of the pool speak to the link. The controller closes the pool. */
-  readonly createPool: (link: ControllerLink) => Promise<WorkerPool>;
+  /**
+   * What becomes of work at a stop. `drain`: it ends with this process, whose environments do as well. `handOver`: it is the next owner's, which may be there
+   * already.
+   */
+  readonly atStop: 'drain' | 'handOver';
+  /** Called once, before any work is taken; environments of the pool speak to the listener. The controller closes the pool. */
+  readonly createPool: (listener: PoolListener) => Promise<WorkerPool>;
 }
 
 export interface ControllerSnapshot extends SchedulerSnapshot {
@@ -37,9 +45,11 @@ export interface Controller {
   readonly link: ControllerLink;
   /** What is where at this moment. Cheap: no more than a copy of counters. */
   snapshot(): ControllerSnapshot;
+  /** The partitions whose functions are dispatched from here, with the epoch of each. */
+  owned(): ReadonlyMap<number, number>;
   /**
-   * Takes no more work, tells waiting callers so, lets running invocations finish for {@link STOP_PATIENCE_MS}, closes the pool
-   * and then the log's consumption. Async work that is not done stays in the log. Idempotent.
+   * Draining, it takes no more work, tells waiting callers so and lets running invocations finish for {@link STOP_PATIENCE_MS}; handing over, it lets go of
+   * everything as it is. Then it closes the pool and the log's consumption. Async work that is not done stays in the log. Idempotent.
    */
   stop(): Promise<void>;
 }
@@ -55,10 +65,17 @@ const MAX_IN_FLIGHT = 1_024;
 
 /** Starts the role that decides which invocation runs where. Rejects when the log has a consumer already. */
 export async function startController(options: ControllerOptions): Promise<Controller> {
-  // A poll comes from an environment, which nobody starts before the controller is there.
-  const polls: Polls = new Polls((event) => controller.submit(event));
-  const pool = await options.createPool(polls);
-  const controller = new RunningController(options, polls, pool);
+  // Made last. Before it is there, no environment can have been started or adopted; of the pool's capacity it hears when it is made.
+  let controller: RunningController | undefined = undefined;
+  const polls: Polls = new Polls((event) => controller?.submit(event));
+  const pool = await options.createPool({
+    next: polls.next,
+    responded: polls.responded,
+    gone: polls.gone,
+    adopted: (environment) => void controller?.adopt(environment),
+    capacityChanged: (capacity) => controller?.resize(capacity),
+  });
+  controller = new RunningController(options, polls, pool);
   await controller.consume();
   return controller;
 }
@@ -72,7 +89,8 @@ class RunningController implements Controller {
   private readonly pool: WorkerPool;
   private readonly deliveries: Deliveries;
   private readonly changes: FunctionChanges;
-  /** Deliveries whose function is being looked up. */
+  private readonly partitionEpochs = new Map<number, number>();
+  /** Deliveries whose function is being looked up, or whose caller is asked after. */
   private resolving = 0;
   private stopping: Promise<void> | undefined;
   private whenQuiet: (() => void) | undefined;
@@ -84,8 +102,7 @@ class RunningController implements Controller {
     this.pool = pool;
     const { clock, logger, settings, random, catalogue } = options;
     this.deliveries = new Deliveries({ clock, logger });
-    // Later than every earlier ownership's, as far as the clock can be trusted; environments of an earlier process are unknown here anyway.
-    this.scheduler = new Scheduler({ epoch: Math.max(1, clock.now()), settings, capacity: this.pool.capacity, decisions, random });
+    this.scheduler = new Scheduler({ name: options.name, settings, capacity: this.pool.capacity, decisions, random });
     this.loop = new SchedulerLoop({ scheduler: this.scheduler, clock, logger, carryOut: (command) => this.carryOut(command) });
     this.changes = new FunctionChanges({
       catalogue, clock, logger,
@@ -101,7 +118,15 @@ class RunningController implements Controller {
 
   async consume(): Promise<void> {
     try {
-      this.deliveries.attach(await this.options.log.consume({ maxInFlight: MAX_IN_FLIGHT, deliver: (delivery) => this.deliver(delivery) }));
+      this.deliveries.attach(
+        await this.options.log.consume({
+          maxInFlight: MAX_IN_FLIGHT,
+          inFlightWanted: (key) => Math.max(1, this.scheduler.slots(key, key.slice(0, key.indexOf('/')))),
+          assigned: (assignment) => this.assigned(assignment),
+          revoked: (partitions) => this.revoked(partitions),
+          deliver: (delivery) => this.deliver(delivery),
+        }),
+      );
     } catch (error) {
       this.changes.stop();
       this.loop.stop();
@@ -114,7 +139,7 @@ class RunningController implements Controller {
     const snapshot = this.scheduler.snapshot();
     const { sync, async: events } = snapshot.invocations;
     const held = sync.waiting + sync.running + events.waiting + events.running;
-    const misplaced = Math.abs(held - snapshot.held) + Math.abs(this.deliveries.size - this.resolving - snapshot.held);
+    const misplaced = Math.abs(held - snapshot.held) + Math.abs(this.deliveries.size - this.resolving + snapshot.undelivered - snapshot.held);
     return { ...snapshot, drift: Math.abs(conservationDrift(sync)) + Math.abs(conservationDrift(events)) + misplaced };
   }
 
@@ -123,9 +148,67 @@ class RunningController implements Controller {
     return this.stopping;
   }
 
+  owned(): ReadonlyMap<number, number> {
+    return this.partitionEpochs;
+  }
+
+  resize(capacity: PoolCapacity): void {
+    this.loop.submit({ kind: 'capacityChanged', capacity });
+  }
+
+  /** An environment that an earlier owner has left running. */
+  async adopt(environment: HeldEnvironment): Promise<void> {
+    const { environmentId, spec } = environment;
+    this.polls.expect(environmentId);
+    const target = await this.targetOf(spec);
+    if (!this.polls.knows(environmentId)) return;
+    if (target === undefined || !this.ownsFunction(`${spec.account}/${spec.functionName}`)) this.pool.stop(environmentId);
+    else this.loop.submit({ kind: 'adopted', environment, target });
+  }
+
+  /** What the environment's function is now; where the registry cannot say, what the environment was started from. */
+  private async targetOf(spec: HeldEnvironment['spec']): Promise<Target | undefined> {
+    try {
+      return await findTarget(this.options.catalogue, spec);
+    } catch (error) {
+      this.options.logger.warn({ err: error, function: spec.functionName }, 'the function of an adopted environment could not be looked up; it is taken as it is');
+      return { spec, reservedConcurrency: undefined };
+    }
+  }
+
+  private ownsFunction(key: FunctionKey): boolean {
+    return this.partitionEpochs.has(partitionOf(key, this.options.log.partitions));
+  }
+
+  private async assigned(assignment: PartitionAssignment): Promise<void> {
+    for (const partition of assignment.partitions) this.partitionEpochs.set(partition, assignment.epoch);
+    this.tellShare();
+    await this.pool.claim(assignment);
+  }
+
+  private revoked(partitions: readonly number[]): void {
+    const { partitions: count } = this.options.log;
+    const lost = new Set(partitions);
+    for (const partition of partitions) this.partitionEpochs.delete(partition);
+    const functionUids = [...this.scheduler.heldFunctions()].filter(({ key }) => lost.has(partitionOf(key, count))).map(({ uid }) => uid);
+    this.loop.submit({ kind: 'revoked', functionUids });
+    this.tellShare();
+  }
+
+  private tellShare(): void {
+    this.loop.submit({ kind: 'shareChanged', share: this.partitionEpochs.size / this.options.log.partitions });
+  }
+
   private async shutDown(): Promise<void> {
     const { clock } = this.options;
     this.changes.stop();
+    if (this.options.atStop === 'handOver') {
+      this.revoked([...this.partitionEpochs.keys()]);
+      await this.deliveries.stop();
+      await this.pool.close();
+      this.loop.stop();
+      return;
+    }
     this.loop.submit({ kind: 'draining' });
     if (this.deliveries.size > 0) {
       await new Promise<void>((resolve) => {
@@ -143,24 +226,43 @@ class RunningController implements Controller {
 
   /** The log's call for each delivery: on the warm path nothing is awaited. */
   private deliver(delivery: Delivery): void {
-    const { head } = delivery;
+    const { head, epoch } = delivery;
+    if (!this.isCurrent(delivery)) return;
     const deliveryId = this.deliveries.add(delivery);
     this.changes.seen(head.account);
     const target = knownTarget(this.options.catalogue, head);
-    if (target !== undefined) this.loop.submit({ kind: 'arrived', deliveryId, head, target });
-    else void this.resolve(deliveryId, delivery);
+    const mayBeAnswered = delivery.kind === 'sync' && delivery.inherited;
+    if (target !== undefined && !mayBeAnswered) this.loop.submit({ kind: 'arrived', deliveryId, head, epoch, target });
+    else void this.resolve(deliveryId, delivery, mayBeAnswered);
   }
 
-  private async resolve(deliveryId: number, { head }: Delivery): Promise<void> {
+  /** Whether its partition is still this controller's, under the same ownership. */
+  private isCurrent({ partition, epoch }: Delivery): boolean {
+    return this.partitionEpochs.get(partition) === epoch;
+  }
+
+  private async resolve(deliveryId: number, delivery: Delivery, mayBeAnswered: boolean): Promise<void> {
+    const { head, epoch } = delivery;
     this.resolving++;
+    const event = await this.eventOf({ deliveryId, head, epoch }, mayBeAnswered);
+    this.resolving--;
+    if (!this.isCurrent(delivery)) this.deliveries.release(deliveryId);
+    else if (event === undefined) this.deliveries.settle(deliveryId);
+    else this.loop.submit(event);
+    if (this.deliveries.size === 0) this.whenQuiet?.();
+  }
+
+  /** What the scheduler is to be told of a delivery that something has to be found out about; undefined: nobody waits for it any more. */
+  private async eventOf(delivered: Delivered, mayBeAnswered: boolean): Promise<SchedulerEvent | undefined> {
+    const { catalogue, replies, logger } = this.options;
+    const { head } = delivered;
     try {
-      const target = await findTarget(this.options.catalogue, head);
-      this.resolving--;
-      this.loop.submit(target === undefined ? { kind: 'orphaned', deliveryId, head } : { kind: 'arrived', deliveryId, head, target });
+      if (mayBeAnswered && !(await replies.awaited(head))) return undefined;
+      const target = await findTarget(catalogue, head);
+      return target === undefined ? { kind: 'orphaned', ...delivered } : { kind: 'arrived', ...delivered, target };
     } catch (error) {
-      this.resolving--;
-      this.options.logger.error({ err: error, function: head.functionName }, 'a function could not be looked up');
-      this.loop.submit({ kind: 'unresolved', deliveryId, head, message: `The registry could not say what ${head.functionName} runs on; try again.` });
+      logger.error({ err: error, function: head.functionName }, 'a function could not be looked up');
+      return { kind: 'unresolved', ...delivered, message: `The registry could not say what ${head.functionName} runs on; try again.` };
     }
   }
 
@@ -177,6 +279,10 @@ class RunningController implements Controller {
       case 'stop':
         this.pool.stop(command.environmentId);
         this.polls.answer(command.environmentId, { kind: 'stop' });
+        return;
+      case 'handOver':
+        this.polls.forget(command.environmentId);
+        this.pool.handOver(command.environmentId);
         return;
       case 'settle':
         this.deliveries.settle(command.deliveryId);

@@ -3,8 +3,11 @@ import type { InvocationHead } from '../platform/invocation-log/invocation-log.t
 import type { FunctionRecord } from '../platform/model/function.ts';
 import type { Target } from './scheduler/messages.ts';
 
+/** Names a version of one incarnation of a function: what an invocation or an environment is of. */
+type Wanted = Pick<InvocationHead, 'account' | 'functionName' | 'functionUid' | 'version'>;
+
 /** What an invocation is to run on, from memory; undefined where the registry has to be asked. */
-export function knownTarget(catalogue: FunctionCatalogue, head: InvocationHead): Target | undefined {
+export function knownTarget(catalogue: FunctionCatalogue, head: Wanted): Target | undefined {
   const record = catalogue.peek(head.account, head.functionName);
   return record?.uid === head.functionUid ? targetOf(record, catalogue, head.version) : undefined;
 }
@@ -13,7 +16,7 @@ export function knownTarget(catalogue: FunctionCatalogue, head: InvocationHead):
  * What an invocation is to run on, from the registry; undefined when the function's incarnation or its version does not exist any more.
  * Nothing is called gone on the word of a view, which may be older than the invocation.
  */
-export async function findTarget(catalogue: FunctionCatalogue, head: InvocationHead): Promise<Target | undefined> {
+export async function findTarget(catalogue: FunctionCatalogue, head: Wanted): Promise<Target | undefined> {
   const viewed = await catalogue.view(head.account, head.functionName);
   const record = viewed?.uid === head.functionUid ? viewed : await catalogue.get(head.account, head.functionName);
   if (record === undefined || record.uid !== head.functionUid) return undefined;

@@ -1,3 +1,4 @@
+import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
 import type { PoolCapacity } from '../../platform/worker-pool/worker-pool.ts';
 import { measuredStart } from './estimates.ts';
 import type { Functions } from './functions.ts';
@@ -26,7 +27,8 @@ export interface EnvironmentsOptions {
   readonly capacity: PoolCapacity;
   readonly keepAliveMinMs: number;
   readonly keepAliveMaxMs: number;
-  readonly epoch: number;
+  /** Begins the id of every environment that is started here. */
+  readonly name: string;
 }
 
 /**
@@ -48,14 +50,21 @@ export class Environments {
   private readonly leaving: Room = { environments: 0, memoryMiB: 0 };
   private readonly claimed: Room = { environments: 0, memoryMiB: 0 };
   private readonly options: EnvironmentsOptions;
+  private capacity: PoolCapacity;
   private draining = false;
 
   constructor(options: EnvironmentsOptions) {
     this.options = options;
+    this.capacity = options.capacity;
   }
 
   get(id: string): Environment | undefined {
     return this.byId.get(id);
+  }
+
+  /** Environments of every state, spent and leaving ones included. */
+  of(version: VersionState): readonly Environment[] {
+    return [...this.byId.values()].filter((environment) => environment.version === version);
   }
 
   get idleCount(): number {
@@ -70,9 +79,46 @@ export class Environments {
     return this.wanting.size;
   }
 
-  /** Whether an environment of this size fits into the pool when it is empty. */
+  get largestMiB(): number {
+    return this.capacity.largestMiB;
+  }
+
+  /** Whether an environment of this size fits into the pool when it is empty. Where there is no worker at present, one may come. */
   fitsEver(memoryMiB: number): boolean {
-    return memoryMiB <= this.options.capacity.maxMemoryMiB;
+    return this.capacity.maxEnvironments === 0 || memoryMiB <= this.capacity.largestMiB;
+  }
+
+  /** The pool has another size now. What is too much leaves when it is idle, least recently used first. */
+  resize(capacity: PoolCapacity, sequence: number): void {
+    this.capacity = capacity;
+    for (let idle = this.recency.first; idle !== undefined && this.exceeds(this.staying); idle = this.recency.first) {
+      this.stop(idle);
+      this.tally.evicted++;
+    }
+    this.makeRoom(sequence);
+  }
+
+  /** Takes over an environment that an earlier owner started. Its poll is still to come: until then it counts as starting. */
+  adopt(id: string, version: VersionState, spec: ExecutionSpec, sequence: number): Environment {
+    const { turn, timers } = this.options;
+    const environment = environmentState(id, version, spec, turn.nowMs, sequence);
+    environment.adopted = true;
+    this.enter(environment);
+    version.starting.append(environment.place);
+    timers.set(environment.timer, turn.decisions.startEndMs({ nowMs: turn.nowMs, timeoutMs: environment.timeoutMs }));
+    return environment;
+  }
+
+  /** The adopted environment runs an invocation since before it was adopted. */
+  occupy(environment: Environment, work: Work, ranMs: number): void {
+    this.unlist(environment);
+    this.engage(environment, work, ranMs);
+  }
+
+  /** Lets go of an environment without a word to it: it is another owner's. */
+  handOver(environment: Environment): void {
+    this.remove(environment);
+    this.options.turn.commands.push({ kind: 'handOver', environmentId: environment.id });
   }
 
   /** Starts as many environments for a version as are wanted and have room; for the rest it waits its turn. */
@@ -103,9 +149,8 @@ export class Environments {
         this.start(version, sequence);
         continue;
       }
-      const staying = { environments: this.used.environments - this.leaving.environments, memoryMiB: this.used.memoryMiB - this.leaving.memoryMiB };
+      const { staying, capacity } = this;
       if (!this.fits(staying, memoryMiB)) {
-        const { capacity } = this.options;
         const victims = turn.decisions.victims({
           idle: this.recency,
           forSpecId: version.spec.id,
@@ -144,7 +189,7 @@ export class Environments {
 
   ready(environment: Environment): void {
     this.unlist(environment);
-    measuredStart(environment.version.estimates, this.options.turn.nowMs - environment.startedAtMs);
+    if (!environment.adopted) measuredStart(environment.version.estimates, this.options.turn.nowMs - environment.startedAtMs);
   }
 
   /** Its init has failed: what it can still do is answer one invocation. */
@@ -155,14 +200,18 @@ export class Environments {
 
   /** Gives an environment that is not in any list an invocation. Nobody is to wait for one that is spent. */
   assign(environment: Environment, work: Work): void {
-    const { turn, timers, epoch } = this.options;
+    this.engage(environment, work, 0);
+    this.options.turn.commands.push({ kind: 'dispatch', environmentId: environment.id, deliveryId: work.deliveryId, epoch: work.givenEpoch });
+  }
+
+  private engage(environment: Environment, work: Work, ranMs: number): void {
+    const { turn, timers } = this.options;
     environment.state = 'busy';
     environment.work = work;
-    environment.startedWorkAtMs = turn.nowMs;
+    environment.startedWorkAtMs = turn.nowMs - ranMs;
     environment.respondedAtMs = undefined;
     if (!environment.spent) environment.version.inUse.append(environment.place);
-    timers.set(environment.timer, turn.decisions.leaseEndMs({ nowMs: turn.nowMs, timeoutMs: environment.timeoutMs }));
-    turn.commands.push({ kind: 'dispatch', environmentId: environment.id, deliveryId: work.deliveryId, epoch });
+    timers.set(environment.timer, turn.decisions.leaseEndMs({ nowMs: turn.nowMs, timeoutMs: environment.timeoutMs, ranMs }));
   }
 
   /** An idle environment for a version's next invocation, taken out of the lists. */
@@ -248,15 +297,19 @@ export class Environments {
   }
 
   private start(version: VersionState, sequence: number): void {
-    const { turn, timers, epoch } = this.options;
-    const environment = environmentState(`${epoch.toString(36)}-${this.tally.started++}`, version, turn.nowMs, sequence);
-    this.byId.set(environment.id, environment);
+    const { turn, timers, name } = this.options;
+    const environment = environmentState(`${name}-${this.tally.started++}`, version, version.spec, turn.nowMs, sequence);
+    this.enter(environment);
     version.starting.append(environment.place);
-    version.environments++;
-    this.used.environments++;
-    this.used.memoryMiB += environment.memoryMiB;
     timers.set(environment.timer, turn.decisions.startEndMs({ nowMs: turn.nowMs, timeoutMs: environment.timeoutMs }));
     turn.commands.push({ kind: 'start', environmentId: environment.id, spec: version.spec });
+  }
+
+  private enter(environment: Environment): void {
+    this.byId.set(environment.id, environment);
+    environment.version.environments++;
+    this.used.environments++;
+    this.used.memoryMiB += environment.memoryMiB;
   }
 
   private queueFor(version: VersionState): void {
@@ -273,7 +326,7 @@ export class Environments {
   }
 
   private serveClaims(sequence: number): void {
-    const { capacity } = this.options;
+    const { capacity } = this;
     for (let claim = this.claims[0]; claim !== undefined; claim = this.claims[0]) {
       const { version } = claim;
       const memoryMiB = Math.max(claim.memoryMiB, version.spec.configuration.memoryMiB);
@@ -288,8 +341,17 @@ export class Environments {
     }
   }
 
+  /** What is left when all that leaves has left. */
+  private get staying(): Room {
+    return { environments: this.used.environments - this.leaving.environments, memoryMiB: this.used.memoryMiB - this.leaving.memoryMiB };
+  }
+
+  private exceeds(room: Room): boolean {
+    return room.environments > this.capacity.maxEnvironments || room.memoryMiB > this.capacity.maxMemoryMiB;
+  }
+
   private fits(taken: Room, memoryMiB: number): boolean {
-    const { capacity } = this.options;
+    const { capacity } = this;
     return taken.environments + this.claimed.environments + 1 <= capacity.maxEnvironments && taken.memoryMiB + this.claimed.memoryMiB + memoryMiB <= capacity.maxMemoryMiB;
   }
 }

@@ -36,6 +36,11 @@ export class Functions {
     return this.byUid.get(uid);
   }
 
+  /** Where invocations of this name go now: the incarnation that came last. */
+  named(key: FunctionKey): FunctionState | undefined {
+    return this.byKey.get(key)?.at(-1);
+  }
+
   all(): Iterable<FunctionState> {
     return this.byUid.values();
   }
@@ -54,7 +59,7 @@ export class Functions {
   }
 
   /** The state of the version that an invocation is for, made where there is none. */
-  version(head: InvocationHead, spec: ExecutionSpec, reservedConcurrency: number | undefined): VersionState {
+  version(head: Pick<InvocationHead, 'account' | 'functionName' | 'functionUid' | 'version'>, spec: ExecutionSpec, reservedConcurrency: number | undefined): VersionState {
     const owner = this.byUid.get(head.functionUid) ?? this.add(head, reservedConcurrency);
     let version = owner.versions.get(head.version);
     if (version === undefined) {
@@ -81,7 +86,7 @@ export class Functions {
     if (owner.versions.size === 0) this.remove(owner);
   }
 
-  private add(head: InvocationHead, reservedConcurrency: number | undefined): FunctionState {
+  private add(head: Pick<InvocationHead, 'account' | 'functionName' | 'functionUid'>, reservedConcurrency: number | undefined): FunctionState {
     const key = functionKey(head.account, head.functionName);
     const owner: FunctionState = { uid: head.functionUid, key, account: this.account(head.account), reservedConcurrency, inUse: 0, versions: new Map() };
     this.byUid.set(owner.uid, owner);

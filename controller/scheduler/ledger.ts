@@ -1,9 +1,10 @@
 import type { InvocationHead } from '../../platform/invocation-log/invocation-log.ts';
 import type { InvocationKind } from '../../platform/model/invocation.ts';
+import type { Completion } from '../../platform/protocol/controller-link.ts';
 import type { Rejection } from '../../platform/protocol/reply.ts';
 import { DEFAULT_MAX_RETRIES } from './decisions/retry.ts';
 import type { DeadLetterReason } from './messages.ts';
-import type { TimerOwner, Work } from './state.ts';
+import { UNDELIVERED, type TimerOwner, type Work } from './state.ts';
 import type { Timers } from './timers.ts';
 import type { Turn } from './turn.ts';
 
@@ -24,19 +25,41 @@ export interface InvocationCounts {
   /** Async: over without success, and not by age. */
   deadLettered: number;
   expired: number;
-  /** Async: left in the log by a scheduler that stopped. */
+  /** Left in the log: by a scheduler that stopped, or for the next owner of the function. */
   released: number;
+  /** Ended in an adopted environment before the log delivered it here. */
+  concluded: number;
 }
 
 export function conservationDrift(counts: InvocationCounts): number {
-  return counts.accepted - counts.waiting - counts.running - counts.retrying - counts.succeeded - counts.failed - counts.rejected - counts.deadLettered - counts.expired - counts.released;
+  return counts.accepted - counts.waiting - counts.running - counts.retrying - counts.succeeded - counts.failed - counts.rejected - counts.deadLettered - counts.expired - counts.released - counts.concluded;
 }
 
 /** An invocation as it is delivered, held or not. */
 export interface Delivered {
   readonly deliveryId: number;
   readonly head: InvocationHead;
+  /** Of the ownership under which it was delivered. */
+  readonly epoch: number;
 }
+
+/** An invocation's place in the log, as long as it is held or not. */
+type Ending = Pick<Delivered, 'deliveryId' | 'head'>;
+
+/** How an invocation ended whose delivery is still to come. */
+interface Conclusion {
+  readonly kind: InvocationKind;
+  readonly outcome: Completion['outcome'];
+  readonly errorBody: Buffer | undefined;
+}
+
+/**
+ * Invocations that ended in adopted environments before they were delivered. Each was among the unsettled ones of an earlier owner; more than this
+ * are forgotten, oldest first, and run again. Some never come, since the earlier owner had settled them after all.
+ */
+const CONCLUDED_MAX = 10_000;
+/** A larger error object is not kept for one whose delivery is still to come: all of them together stay below 80 MiB. */
+const CONCLUDED_ERROR_BYTES_MAX = 8 * 1024;
 
 /**
  * Holds the invocations that wait or run, with the slots that they take of their function's and account's concurrency, and ends each of
@@ -46,6 +69,10 @@ export class Ledger {
   readonly counts: Readonly<Record<InvocationKind, InvocationCounts>> = { sync: zero(), async: zero() };
   /** By invocation id. */
   private readonly held = new Map<string, Work>();
+  /** By invocation id, oldest first. */
+  private readonly concluded = new Map<string, Conclusion>();
+  /** Of those held, how many the log has not delivered here. */
+  private undelivered = 0;
   private readonly turn: Turn;
   private readonly timers: Timers<TimerOwner>;
   private readonly retryBaseMs: number;
@@ -58,6 +85,10 @@ export class Ledger {
 
   get size(): number {
     return this.held.size;
+  }
+
+  get undeliveredSize(): number {
+    return this.undelivered;
   }
 
   find(invocationId: string): Work | undefined {
@@ -82,6 +113,66 @@ export class Ledger {
     this.counts[work.head.kind].waiting++;
   }
 
+  /** Takes a slot for an invocation that an adopted environment runs. The log delivers it later: see {@link bind}. */
+  adopt(work: Work): void {
+    this.counts[work.head.kind].accepted++;
+    this.undelivered++;
+    this.hold(work);
+    this.running(work);
+  }
+
+  /** Takes a delivery for one that is known already, from an environment that runs it or has run it; whether it was. */
+  bind(delivered: Delivered): boolean {
+    const { id, kind } = delivered.head;
+    const work = this.held.get(id);
+    if (work?.deliveryId === UNDELIVERED) {
+      work.deliveryId = delivered.deliveryId;
+      this.undelivered--;
+      return true;
+    }
+    const conclusion = this.concluded.get(id);
+    if (conclusion === undefined) return false;
+    this.concluded.delete(id);
+    this.counts[kind].concluded--;
+    if (conclusion.outcome === 'success') this.succeed(delivered);
+    else this.functionFailed(delivered, conclusion.errorBody);
+    return true;
+  }
+
+  /** The environment says how it ended. */
+  complete(work: Work, { outcome, errorBody }: Completion): void {
+    if (work.deliveryId === UNDELIVERED) this.conclude(work, { kind: work.head.kind, outcome, errorBody });
+    else if (outcome === 'success') this.succeed(work);
+    else this.functionFailed(work, errorBody);
+  }
+
+  /** Nobody knows how it ended: its environment is lost, or says nothing any more. */
+  lose(work: Work): void {
+    // Its delivery is still to come, and is then a new one.
+    if (work.deliveryId === UNDELIVERED) this.counts[work.head.kind].accepted--;
+    else this.platformFailed(work, { code: 'workerLost' });
+  }
+
+  /** Leaves it to the next owner. */
+  release({ deliveryId, head }: Work): void {
+    this.counts[head.kind].released++;
+    if (deliveryId !== UNDELIVERED) this.turn.commands.push({ kind: 'release', deliveryId });
+  }
+
+  private conclude(work: Work, conclusion: Conclusion): void {
+    const { kind, errorBody } = conclusion;
+    const kept = errorBody !== undefined && errorBody.length > CONCLUDED_ERROR_BYTES_MAX ? undefined : errorBody;
+    this.concluded.set(work.head.id, { ...conclusion, errorBody: kept });
+    this.counts[kind].concluded++;
+    if (this.concluded.size <= CONCLUDED_MAX) return;
+    for (const [id, oldest] of this.concluded) {
+      this.concluded.delete(id);
+      this.counts[oldest.kind].concluded--;
+      this.counts[oldest.kind].accepted--;
+      break;
+    }
+  }
+
   /** Gives the slot back; one of the exits below follows in the same turn. */
   let(work: Work): void {
     const { owner } = work.version;
@@ -89,6 +180,7 @@ export class Ledger {
     owner.account.inUse--;
     if (owner.reservedConcurrency === undefined) owner.account.unreservedInUse--;
     if (this.held.get(work.head.id) === work) this.held.delete(work.head.id);
+    if (work.deliveryId === UNDELIVERED) this.undelivered--;
     this.counts[work.head.kind][work.state]--;
     this.timers.cancel(work.timer);
   }
@@ -101,13 +193,13 @@ export class Ledger {
     counts.running++;
   }
 
-  succeed({ deliveryId, head }: Delivered): void {
+  private succeed({ deliveryId, head }: Ending): void {
     this.counts[head.kind].succeeded++;
     this.turn.commands.push({ kind: 'settle', deliveryId, outcome: 'succeeded' });
   }
 
   /** The function failed: a sync caller has been answered by the worker; an async invocation is tried again or over. */
-  functionFailed(delivered: Delivered, errorBody: Buffer | undefined): void {
+  private functionFailed(delivered: Ending, errorBody: Buffer | undefined): void {
     const { deliveryId, head } = delivered;
     if (head.kind === 'sync') {
       this.counts.sync.failed++;
@@ -118,7 +210,7 @@ export class Ledger {
   }
 
   /** The function's init keeps failing, and no environment answers this invocation with it: a sync caller is answered from here. */
-  initFailed(delivered: Delivered, errorBody: Buffer): void {
+  initFailed(delivered: Ending, errorBody: Buffer): void {
     if (delivered.head.kind === 'async') {
       this.retry(delivered, errorBody);
       return;
@@ -128,7 +220,7 @@ export class Ledger {
   }
 
   /** The platform could not run it or lost it: a sync caller is told, an async invocation waits and comes back, which is no attempt. */
-  platformFailed(delivered: Delivered, rejection: Rejection): void {
+  platformFailed(delivered: Ending, rejection: Rejection): void {
     const { head, deliveryId } = delivered;
     if (head.kind === 'sync') {
       this.reject(delivered, rejection);
@@ -140,7 +232,7 @@ export class Ledger {
     else this.postpone({ deliveryId, head }, head.attempt, head.throttles + 1, decision.notBeforeMs);
   }
 
-  expired(delivered: Delivered): void {
+  expired(delivered: Ending): void {
     if (delivered.head.kind === 'async') {
       this.deadLetter(delivered, 'expired', undefined);
       return;
@@ -149,13 +241,13 @@ export class Ledger {
     this.turn.commands.push({ kind: 'reject', deliveryId: delivered.deliveryId, rejection: { code: 'expired' } });
   }
 
-  functionGone(delivered: Delivered): void {
+  functionGone(delivered: Ending): void {
     if (delivered.head.kind === 'async') this.deadLetter(delivered, 'functionGone', undefined);
     else this.reject(delivered, { code: 'functionGone' });
   }
 
   /** The scheduler stops: a sync caller is told, an async invocation stays in the log. */
-  shutDown(delivered: Delivered): void {
+  shutDown(delivered: Ending): void {
     if (delivered.head.kind === 'sync') {
       this.reject(delivered, { code: 'shuttingDown' });
       return;
@@ -169,24 +261,24 @@ export class Ledger {
     this.turn.commands.push({ kind: 'settle', deliveryId, outcome: 'duplicate' });
   }
 
-  private reject({ deliveryId, head }: Delivered, rejection: Rejection): void {
+  private reject({ deliveryId, head }: Ending, rejection: Rejection): void {
     this.counts[head.kind].rejected++;
     this.turn.commands.push({ kind: 'reject', deliveryId, rejection });
   }
 
-  private retry(delivered: Delivered, errorBody: Buffer | undefined): void {
+  private retry(delivered: Ending, errorBody: Buffer | undefined): void {
     const { head } = delivered;
     const decision = this.turn.decisions.afterFailure({ attempt: head.attempt, maxRetries: DEFAULT_MAX_RETRIES, expiresAtMs: head.expiresAtMs, baseMs: this.retryBaseMs, nowMs: this.turn.nowMs });
     if (decision.kind === 'over') this.deadLetter(delivered, decision.reason, errorBody);
     else this.postpone(delivered, head.attempt + 1, 0, decision.notBeforeMs);
   }
 
-  private postpone({ deliveryId }: Delivered, attempt: number, throttles: number, notBeforeMs: number): void {
+  private postpone({ deliveryId }: Ending, attempt: number, throttles: number, notBeforeMs: number): void {
     this.counts.async.retrying++;
     this.turn.commands.push({ kind: 'postpone', deliveryId, attempt, throttles, notBeforeMs });
   }
 
-  private deadLetter({ deliveryId }: Delivered, reason: DeadLetterReason, errorBody: Buffer | undefined): void {
+  private deadLetter({ deliveryId }: Ending, reason: DeadLetterReason, errorBody: Buffer | undefined): void {
     if (reason === 'expired') this.counts.async.expired++;
     else this.counts.async.deadLettered++;
     this.turn.commands.push({ kind: 'deadLetter', deliveryId, reason, errorBody });
@@ -194,5 +286,5 @@ export class Ledger {
 }
 
 function zero(): InvocationCounts {
-  return { accepted: 0, waiting: 0, running: 0, retrying: 0, succeeded: 0, failed: 0, rejected: 0, deadLettered: 0, expired: 0, released: 0 };
+  return { accepted: 0, waiting: 0, running: 0, retrying: 0, succeeded: 0, failed: 0, rejected: 0, deadLettered: 0, expired: 0, released: 0, concluded: 0 };
 }

@@ -13,6 +13,10 @@
  *   that began after it came was never heard of or was one of a crash loop, or when the scheduler drains.
  * - *running*: one environment has it, and no other gets it before that one has reported or left, or its lease has ended. It is done with
  *   by the environment's completion, by the environment's departure, or by the end of the lease.
+ * An invocation can also be *running* before it is delivered: in an environment that was *adopted* from an earlier owner of its function. Its delivery, when
+ * it comes, is then that of the one that runs, or that has ended meanwhile. When another owner takes the function, everything is let go: what waits or runs stays
+ * unsettled in the log, and environments are handed over as they are.
+ *
  * - *done with*: the slot is free, and exactly one exit of the {@link Ledger} was taken: settled, answered, dead-lettered, or back in the log.
  *
  * An *environment* is in one of these states:
@@ -33,15 +37,16 @@
  */
 
 import type { ExecutionSpec, FunctionKey } from '../../platform/model/execution-spec.ts';
-import type { Completion, EnvironmentDeparture } from '../../platform/protocol/controller-link.ts';
+import type { Completion, EnvironmentDeparture, HeldEnvironment } from '../../platform/protocol/controller-link.ts';
 import type { PoolCapacity } from '../../platform/worker-pool/worker-pool.ts';
+import { unreservedLimit } from './decisions/admission.ts';
 import type { Decisions } from './decisions/decisions.ts';
 import { Environments } from './environments.ts';
 import { calledAt, measuredDuration } from './estimates.ts';
 import { Functions, type HeldFunction } from './functions.ts';
 import { Ledger, type Delivered, type InvocationCounts } from './ledger.ts';
-import type { Command, SchedulerEvent } from './messages.ts';
-import { workState, type Environment, type TimerOwner, type VersionState, type Work } from './state.ts';
+import type { Command, SchedulerEvent, Target } from './messages.ts';
+import { UNDELIVERED, workState, type Environment, type TimerOwner, type VersionState, type Work } from './state.ts';
 import { Timers } from './timers.ts';
 import type { Turn } from './turn.ts';
 
@@ -53,8 +58,8 @@ export interface SchedulerSettings {
 }
 
 export interface SchedulerOptions {
-  /** Names this ownership; greater than that of every earlier one. */
-  readonly epoch: number;
+  /** Names this scheduler among all that ever were: begins the id of every environment that it starts. */
+  readonly name: string;
   readonly settings: SchedulerSettings;
   readonly capacity: PoolCapacity;
   readonly decisions: Decisions;
@@ -67,6 +72,8 @@ export interface SchedulerSnapshot {
   readonly invocations: { readonly sync: Readonly<InvocationCounts>; readonly async: Readonly<InvocationCounts> };
   /** Invocations held, counted by another way than those in `invocations`. */
   readonly held: number;
+  /** Of these, how many run in adopted environments and have not been delivered yet. */
+  readonly undelivered: number;
   readonly functions: number;
   readonly rememberedVersions: number;
   readonly timers: number;
@@ -98,14 +105,15 @@ export class Scheduler {
   /** Order of arrival; also the time-line of starts. */
   private sequence = 0;
   private draining = false;
+  private share = 1;
 
   constructor(options: SchedulerOptions) {
-    const { settings, capacity, epoch } = options;
+    const { settings, capacity, name } = options;
     this.options = options;
     this.turn = { nowMs: 0, commands: [], decisions: options.decisions, random: options.random };
     this.timers = new Timers<TimerOwner>((owner) => owner.timer);
     this.functions = new Functions(this.timers);
-    this.environments = new Environments({ turn: this.turn, timers: this.timers, functions: this.functions, capacity, epoch, keepAliveMinMs: settings.keepAliveMinMs, keepAliveMaxMs: settings.keepAliveMaxMs });
+    this.environments = new Environments({ turn: this.turn, timers: this.timers, functions: this.functions, capacity, name, keepAliveMinMs: settings.keepAliveMinMs, keepAliveMaxMs: settings.keepAliveMaxMs });
     this.ledger = new Ledger(this.turn, this.timers, settings.asyncRetryBaseMs);
   }
 
@@ -127,11 +135,26 @@ export class Scheduler {
     return this.functions.heldAs(key);
   }
 
+  /** Functions of which anything is held. */
+  *heldFunctions(): Generator<{ readonly uid: string; readonly key: FunctionKey }> {
+    for (const { uid, key } of this.functions.all()) yield { uid, key };
+  }
+
+  /** How many invocations of the function may be held here as things stand: those that are, and as many more as would be admitted. */
+  slots(key: FunctionKey, account: string): number {
+    const owner = this.functions.named(key);
+    const inUse = owner?.inUse ?? 0;
+    if (owner?.reservedConcurrency !== undefined) return owner.reservedConcurrency;
+    const { reservedConcurrency: accountReserved, unreservedInUse } = this.functions.account(account);
+    return inUse + Math.max(0, unreservedLimit({ accountLimit: this.options.settings.accountConcurrency, accountReserved, share: this.share }) - unreservedInUse);
+  }
+
   snapshot(): SchedulerSnapshot {
     const { environments, functions, ledger } = this;
     return {
       invocations: { sync: { ...ledger.counts.sync }, async: { ...ledger.counts.async } },
       held: ledger.size,
+      undelivered: ledger.undeliveredSize,
       functions: functions.size,
       rememberedVersions: functions.rememberedSize,
       timers: this.timers.size,
@@ -173,6 +196,19 @@ export class Scheduler {
       case 'functionChanged':
         this.functionChanged(event.functionUid, event.reservedConcurrency, event.specs);
         break;
+      case 'adopted':
+        this.adopt(event.environment, event.target);
+        break;
+      case 'revoked':
+        for (const uid of event.functionUids) this.revoke(uid);
+        this.environments.makeRoom(this.sequence);
+        break;
+      case 'capacityChanged':
+        this.environments.resize(event.capacity, this.sequence);
+        break;
+      case 'shareChanged':
+        this.share = event.share;
+        break;
       case 'accountChanged':
         this.functions.account(event.account).reservedConcurrency = event.reservedConcurrency;
         break;
@@ -187,7 +223,7 @@ export class Scheduler {
 
   private arrived(delivered: Delivered, spec: ExecutionSpec, reservedConcurrency: number | undefined): void {
     if (!this.taken(delivered)) return;
-    const { deliveryId, head } = delivered;
+    const { deliveryId, head, epoch } = delivered;
     const { turn, ledger, environments } = this;
     const version = this.functions.version(head, spec, reservedConcurrency);
     if (version.spec.id !== spec.id || version.deleted) this.revise(version, spec);
@@ -195,12 +231,12 @@ export class Scheduler {
     const { memoryMiB } = spec.configuration;
     const throttle = this.throttle(version);
     if (!environments.fitsEver(memoryMiB)) {
-      ledger.platformFailed(delivered, { code: 'cannotStart', message: `An environment of ${memoryMiB} MB does not fit into this Sluice, which has room for ${this.options.capacity.maxMemoryMiB} MB: raise SLUICE_MAX_ENVIRONMENT_MEMORY_MIB or lower MemorySize.` });
+      ledger.platformFailed(delivered, { code: 'cannotStart', message: `An environment of ${memoryMiB} MB does not fit into this Sluice, which has room for ${environments.largestMiB} MB: raise SLUICE_MAX_ENVIRONMENT_MEMORY_MIB or lower MemorySize.` });
     } else if (throttle !== undefined) {
       this.tally.throttled++;
       ledger.platformFailed(delivered, { code: 'throttled', reason: throttle });
     } else {
-      const work = workState(deliveryId, head, version, this.sequence++, turn.nowMs);
+      const work = workState({ deliveryId, head, givenEpoch: epoch, givenDeliveryId: deliveryId }, version, this.sequence++, turn.nowMs);
       calledAt(version.estimates, turn.nowMs);
       ledger.hold(work);
       const environment = version.waiting.length === 0 ? environments.takeIdle(version) : undefined;
@@ -220,6 +256,7 @@ export class Scheduler {
   /** Counts a delivery and ends it where nothing about its function matters; whether it is still to be dealt with. */
   private taken(delivered: Delivered): boolean {
     const { ledger, turn } = this;
+    if (ledger.bind(delivered)) return false;
     if (turn.decisions.isDuplicate(ledger.find(delivered.head.id))) {
       this.tally.duplicates++;
       ledger.duplicate(delivered);
@@ -241,6 +278,7 @@ export class Scheduler {
       unreservedInUse: owner.account.unreservedInUse,
       accountLimit: this.options.settings.accountConcurrency,
       accountReserved: owner.account.reservedConcurrency,
+      share: this.share,
     });
   }
 
@@ -279,8 +317,7 @@ export class Scheduler {
     const { turn } = this;
     measuredDuration(environment.version.estimates, Math.max(completion.durationMs, turn.nowMs - environment.startedWorkAtMs));
     this.endWork(environment, work);
-    if (completion.outcome === 'success') this.ledger.succeed(work);
-    else this.ledger.functionFailed(work, completion.errorBody);
+    this.ledger.complete(work, completion);
     this.free(environment);
   }
 
@@ -305,11 +342,60 @@ export class Scheduler {
   /** An environment left with an invocation: ended as the departure tells, or lost. */
   private lost(environment: Environment, work: Work, { completion }: EnvironmentDeparture): void {
     this.endWork(environment, work);
-    if (completion !== undefined && this.isCurrent(work, completion)) {
-      if (completion.outcome === 'success') this.ledger.succeed(work);
-      else this.ledger.functionFailed(work, completion.errorBody);
+    if (completion !== undefined && this.isCurrent(work, completion)) this.ledger.complete(work, completion);
+    else this.ledger.lose(work);
+  }
+
+  /** An earlier owner's environment: starting until it polls, or busy with what it runs. */
+  private adopt({ environmentId, spec, running }: HeldEnvironment, target: Target): void {
+    const { environments, ledger, turn } = this;
+    if (environments.get(environmentId) !== undefined) return;
+    const version = this.functions.version(spec, target.spec, target.reservedConcurrency);
+    if (version.spec.id !== target.spec.id || version.deleted) this.revise(version, target.spec);
+    const environment = environments.adopt(environmentId, version, spec, this.sequence);
+    if (running === undefined) {
+      if (spec.id !== version.spec.id || this.draining) environments.stop(environment);
+      return;
+    }
+    const { head, epoch, deliveryId, ranMs } = running;
+    const held = ledger.find(head.id);
+    if (held !== undefined && held.state === 'running') {
+      // It was taken for lost and given to another one, whose run counts.
+      environments.stop(environment);
+      return;
+    }
+    const work = workState({ deliveryId: UNDELIVERED, head, givenEpoch: epoch, givenDeliveryId: deliveryId }, version, this.sequence++, turn.nowMs);
+    if (held !== undefined) {
+      this.leaveQueue(held);
+      ledger.let(held);
+      ledger.adopt(work);
+      ledger.bind({ deliveryId: held.deliveryId, head, epoch: held.givenEpoch });
+      ledger.counts[head.kind].accepted--;
     } else {
-      this.ledger.platformFailed(work, { code: 'workerLost' });
+      ledger.adopt(work);
+    }
+    environments.occupy(environment, work, ranMs);
+  }
+
+  /** The function is another owner's: it gets what waits from the log, and what runs from the environments, which it claims. */
+  private revoke(functionUid: string): void {
+    const owner = this.functions.get(functionUid);
+    if (owner === undefined) return;
+    for (const version of [...owner.versions.values()]) {
+      for (let work = version.waiting.first; work !== undefined; work = version.waiting.first) {
+        this.leaveQueue(work);
+        this.ledger.let(work);
+        this.ledger.release(work);
+      }
+      for (const environment of this.environments.of(version)) {
+        const { work } = environment;
+        if (work !== undefined) {
+          this.endWork(environment, work);
+          this.ledger.release(work);
+        }
+        if (environment.state !== 'leaving') this.environments.handOver(environment);
+      }
+      this.functions.dropUnused(version);
     }
   }
 
@@ -399,7 +485,7 @@ export class Scheduler {
     if (work !== undefined) {
       this.tally.leasesEnded++;
       this.endWork(environment, work);
-      this.ledger.platformFailed(work, { code: 'workerLost' });
+      this.ledger.lose(work);
     }
     this.environments.stop(environment);
     if (state === 'starting') this.startFailed(environment, { kind: 'silence', message: 'The environment was not ready in time.' });
@@ -471,6 +557,6 @@ export class Scheduler {
   }
 
   private isCurrent(work: Work, completion: Completion): boolean {
-    return this.turn.decisions.isCurrent({ invocationId: work.head.id, epoch: this.options.epoch, deliveryId: work.deliveryId }, completion);
+    return this.turn.decisions.isCurrent({ invocationId: work.head.id, epoch: work.givenEpoch, deliveryId: work.givenDeliveryId }, completion);
   }
 }

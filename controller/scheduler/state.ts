@@ -59,6 +59,8 @@ export interface Environment {
   readonly memoryMiB: number;
   readonly timeoutMs: number;
   state: 'starting' | 'idle' | 'busy' | 'leaving';
+  /** An earlier owner started it. */
+  adopted: boolean;
   /** Its init has failed: it can answer one invocation with that, and nothing else. */
   spent: boolean;
   readonly startedAtMs: number;
@@ -78,8 +80,12 @@ export interface Environment {
 /** An invocation that the scheduler holds. */
 export interface Work {
   readonly kind: 'work';
-  readonly deliveryId: number;
+  /** {@link UNDELIVERED}: an environment that was adopted runs it, and the log has yet to deliver it here. */
+  deliveryId: number;
   readonly head: InvocationHead;
+  /** As it was given to its environment: an adopted one knows the earlier owner's epoch and delivery. */
+  readonly givenEpoch: number;
+  readonly givenDeliveryId: number;
   readonly version: VersionState;
   /** Order of arrival over all functions. */
   readonly sequence: number;
@@ -105,10 +111,10 @@ export function versionState(owner: FunctionState, version: string, spec: Execut
   return state;
 }
 
-export function environmentState(id: string, version: VersionState, startedAtMs: number, startedSequence: number): Environment {
-  const { configuration } = version.spec;
+export function environmentState(id: string, version: VersionState, spec: ExecutionSpec, startedAtMs: number, startedSequence: number): Environment {
+  const { configuration } = spec;
   const state = {
-    kind: 'environment', id, version, specId: version.spec.id, memoryMiB: configuration.memoryMiB, timeoutMs: configuration.timeoutSec * 1_000,
+    kind: 'environment', id, version, specId: spec.id, adopted: false, memoryMiB: configuration.memoryMiB, timeoutMs: configuration.timeoutSec * 1_000,
     state: 'starting', spent: false, startedAtMs, startedSequence, work: undefined, startedWorkAtMs: 0, respondedAtMs: undefined,
     place: undefined, recency: undefined, timer: undefined,
   } as unknown as Mutable<Environment>;
@@ -118,8 +124,18 @@ export function environmentState(id: string, version: VersionState, startedAtMs:
   return state;
 }
 
-export function workState(deliveryId: number, head: InvocationHead, version: VersionState, sequence: number, arrivedAtMs: number): Work {
-  const state = { kind: 'work', deliveryId, head, version, sequence, arrivedAtMs, state: 'waiting', place: undefined, timer: undefined } as unknown as Mutable<Work>;
+/** No delivery has this id. */
+export const UNDELIVERED = -1;
+
+export interface WorkOrigin {
+  readonly deliveryId: number;
+  readonly head: InvocationHead;
+  readonly givenEpoch: number;
+  readonly givenDeliveryId: number;
+}
+
+export function workState({ deliveryId, head, givenEpoch, givenDeliveryId }: WorkOrigin, version: VersionState, sequence: number, arrivedAtMs: number): Work {
+  const state = { kind: 'work', deliveryId, head, givenEpoch, givenDeliveryId, version, sequence, arrivedAtMs, state: 'waiting', place: undefined, timer: undefined } as unknown as Mutable<Work>;
   state.place = listNode<Work>(state);
   state.timer = timerSlot<TimerOwner>(state);
   return state;

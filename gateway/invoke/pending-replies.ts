@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../platform/clock.ts';
-import type { Reply, ReplyChannel } from '../../platform/protocol/reply.ts';
+import type { CallerChannel, Reply } from '../../platform/protocol/reply.ts';
 
 /** How often overdue callers are looked for. One timer for all: a timer per invocation would cost more than the invocation. */
 const SWEEP_INTERVAL_MS = 1_000;
@@ -15,7 +15,7 @@ interface Waiting {
  * Whatever becomes of the controller and the workers, each caller is answered: by a reply, or when its deadline has passed by
  * `workerLost` (invariant 4). Later replies find nobody and are dropped.
  */
-export class PendingReplies implements ReplyChannel {
+export class PendingReplies implements CallerChannel {
   readonly #waiting = new Map<string, Waiting>();
   readonly #clock: Clock;
   #sweep: Timer | undefined;
@@ -47,6 +47,10 @@ export class PendingReplies implements ReplyChannel {
     this.#waiting.delete(invocation.id);
     waiting.answer(reply);
     this.#afterRemoval();
+  }
+
+  awaited({ id }: { readonly id: string }): Promise<boolean> {
+    return Promise.resolve(this.#waiting.has(id));
   }
 
   /** Resolves when nobody waits any more. */

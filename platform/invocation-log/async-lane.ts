@@ -66,8 +66,8 @@ export class AsyncLane {
     });
   }
 
-  consume(consumer: LogConsumer): ConsumptionSpan {
-    const span: ConsumptionSpan = { consumer, retainedBytes: 0, ended: false };
+  consume(consumer: LogConsumer, epoch: number): ConsumptionSpan {
+    const span: ConsumptionSpan = { consumer, epoch, retainedBytes: 0, ended: false };
     this.#span = span;
     for (const partition of this.#partitions) partition.start(span);
     return span;

@@ -18,6 +18,7 @@ const KEPT_SETTLED_MAX = 4_096;
 /** One span from `consume` to `stop`. What belongs to an earlier one is refused. */
 export interface ConsumptionSpan {
   readonly consumer: LogConsumer;
+  readonly epoch: number;
   retainedBytes: number;
   ended: boolean;
 }
@@ -27,15 +28,17 @@ export class AsyncDelivery implements Delivery {
   readonly partition: number;
   readonly offset: number;
   readonly head: InvocationHead;
+  readonly inherited: boolean;
   readonly span: ConsumptionSpan;
   /** `postponing`: the log settles it itself once its successor is durable. */
   state: 'unsettled' | 'postponing' | 'settled' = 'unsettled';
   #retained: InvocationRecord | undefined;
   readonly #link: SqliteLogLink;
 
-  constructor(row: { readonly partition: number; readonly offset: number }, head: InvocationHead, record: InvocationRecord | undefined, span: ConsumptionSpan, link: SqliteLogLink) {
+  constructor(row: { readonly partition: number; readonly offset: number; readonly inherited: boolean }, head: InvocationHead, record: InvocationRecord | undefined, span: ConsumptionSpan, link: SqliteLogLink) {
     this.partition = row.partition;
     this.offset = row.offset;
+    this.inherited = row.inherited;
     this.head = head;
     this.span = span;
     this.#link = link;
@@ -44,6 +47,10 @@ export class AsyncDelivery implements Delivery {
       this.#retained = record;
       span.retainedBytes += size;
     }
+  }
+
+  get epoch(): number {
+    return this.span.epoch;
   }
 
   load(): Promise<InvocationRecord> {
@@ -98,6 +105,8 @@ export class AsyncPartition {
   /** Below this, records were delivered before by this or an earlier consumption: `left` of them are still to come again. */
   #replay: { readonly until: number; left: number };
   #span: ConsumptionSpan | undefined;
+  /** Below this, records were in the log before the present consumption. */
+  #inheritedUntil = 0;
   #behind = true;
   #fetching = false;
 
@@ -117,6 +126,7 @@ export class AsyncPartition {
 
   start(span: ConsumptionSpan): void {
     this.#span = span;
+    this.#inheritedUntil = this.#next;
     this.#fetch();
   }
 
@@ -162,7 +172,7 @@ export class AsyncPartition {
       this.#logger.error({ partition: this.#index, offset: row.offset }, 'A record in the invocation log cannot be read; it is kept and passed over.');
       return;
     }
-    span.consumer.deliver(new AsyncDelivery(row, head, record, span, this.#link));
+    span.consumer.deliver(new AsyncDelivery({ ...row, inherited: row.offset < this.#inheritedUntil }, head, record, span, this.#link));
   }
 
   #fetch(): void {

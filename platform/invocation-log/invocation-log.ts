@@ -1,3 +1,4 @@
+import type { FunctionKey } from '../model/execution-spec.ts';
 import type { InvocationKind, InvocationRecord } from '../model/invocation.ts';
 
 /**
@@ -22,7 +23,7 @@ export interface InvocationLog {
    * in the log.
    */
   append(record: InvocationRecord): Promise<void>;
-  /** Starts delivering. One consumer at a time per log handle; a second call rejects. */
+  /** Starts delivering; resolves once the consumer has its first partitions, or there are others who have them all. One consumer at a time per log handle; a second call rejects. */
   consume(consumer: LogConsumer): Promise<LogConsumption>;
   /** How many async records are waiting: not yet delivered, and delayed. Approximate while records move. */
   backlog(): Promise<LogBacklog>;
@@ -35,30 +36,62 @@ export interface LogBacklog {
   readonly delayed: number;
 }
 
+/**
+ * Who takes deliveries. A partition belongs to one consumer at a time, among all processes that share the log (invariant 2): between its
+ * `assigned` and its `revoked`, nobody else is given deliveries of it. None of the methods may throw.
+ */
 export interface LogConsumer {
   /** At most this many unsettled async deliveries per partition. */
   readonly maxInFlight: number;
-  /** Called for each delivery, in order of appending within a partition and lane. Must not throw and must not block. */
+  /**
+   * How many unsettled async deliveries of a function the consumer has use for at this moment, at least 1. What is beyond waits in the log
+   * and stands in nobody's way. A hint: a driver for a log that only one process uses may disregard it.
+   */
+  inFlightWanted(functionKey: FunctionKey): number;
+  /**
+   * These partitions are this consumer's from now on. Deliveries of them begin once the promise has resolved, so that what an earlier owner
+   * left running can be found out first. May come any number of times, for partitions that are not assigned already.
+   */
+  assigned(assignment: PartitionAssignment): Promise<void>;
+  /**
+   * These partitions may be another consumer's from now on. Deliveries of them that are unsettled are void: settling them does
+   * nothing, postponing them rejects; the next owner gets them. Not called by `stop`.
+   */
+  revoked(partitions: readonly number[]): void;
+  /** Called for each delivery, in order of appending within a partition, lane and function. Must not block. */
   deliver(delivery: Delivery): void;
+}
+
+export interface PartitionAssignment {
+  readonly partitions: readonly number[];
+  /** Greater than that of every earlier assignment of any of these partitions to anyone. */
+  readonly epoch: number;
 }
 
 export interface Delivery {
   readonly kind: InvocationKind;
   readonly partition: number;
-  /** Position in its partition and lane; with `partition` and `kind` it names the delivery. */
+  /** Position in its partition and lane. */
   readonly offset: number;
+  /** Of the {@link PartitionAssignment} under which it is made. */
+  readonly epoch: number;
+  /** It was in the log before this assignment, so an earlier owner may have given it out already. */
+  readonly inherited: boolean;
   /**
    * The record without its payload, so that a backlog costs little memory; `load` brings the whole one.
    */
   readonly head: InvocationHead;
-  /** The whole record. May be called more than once until settled. Rejects with {@link LogUnavailableError}. */
+  /**
+   * The whole record; its payload may have stayed where its {@link InvocationRecord.claim} says. May be called more than once until
+   * settled. Rejects with {@link LogUnavailableError}.
+   */
   load(): Promise<InvocationRecord>;
 }
 
 export type InvocationHead = Omit<InvocationRecord, 'payload'> & { readonly payloadBytes: number };
 
 export interface LogConsumption {
-  /** Done with for good. Takes effect durably in the background, within {@link SETTLE_INTERVAL_MS}. Idempotent. */
+  /** Done with for good; a payload that was kept elsewhere is removed. Takes effect durably in the background, within {@link SETTLE_INTERVAL_MS}. Idempotent. */
   settle(delivery: Delivery): void;
   /**
    * Settles a delivery and appends its record again, changed as given, to be delivered no earlier than `notBeforeMs`: one step that is

@@ -1,4 +1,4 @@
-import type { InvocationRecord } from '../model/invocation.ts';
+import type { InvocationRecord, PayloadClaim } from '../model/invocation.ts';
 import type { InvocationHead } from './invocation-log.ts';
 
 /** A record without its payload. Written out member by member: it stands on the hot path of every invocation. */
@@ -18,9 +18,11 @@ export function headOf(record: InvocationRecord): InvocationHead {
     throttles: record.throttles,
     traceId: record.traceId,
     logTail: record.logTail,
-    payloadBytes: record.payload.length,
+    payloadBytes: record.claim?.bytes ?? record.payload.length,
   };
   if (record.clientContext !== undefined) head.clientContext = record.clientContext;
+  if (record.replyTo !== undefined) head.replyTo = record.replyTo;
+  if (record.claim !== undefined) head.claim = record.claim;
   return head;
 }
 
@@ -30,7 +32,7 @@ export function recordOf(head: InvocationHead, payload: Buffer): InvocationRecor
 }
 
 /** The members that every release has written, and of which type. */
-const REQUIRED: Readonly<Record<Exclude<keyof InvocationHead, 'clientContext' | 'v'>, 'string' | 'number' | 'boolean'>> = {
+const REQUIRED: Readonly<Record<Exclude<keyof InvocationHead, 'clientContext' | 'replyTo' | 'claim' | 'v'>, 'string' | 'number' | 'boolean'>> = {
   id: 'string',
   kind: 'string',
   account: 'string',
@@ -64,5 +66,19 @@ export function parseHead(json: string): InvocationHead | undefined {
   }
   if (head.kind !== 'sync' && head.kind !== 'async') return undefined;
   if (typeof members.clientContext === 'string') head.clientContext = members.clientContext;
+  if (typeof members.replyTo === 'string') head.replyTo = members.replyTo;
+  if (members.claim !== undefined) {
+    const claim = parseClaim(members.claim);
+    if (claim === undefined) return undefined;
+    head.claim = claim;
+  }
   return head as unknown as InvocationHead;
+}
+
+function parseClaim(value: unknown): PayloadClaim | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { kind, key, bytes } = value as Record<string, unknown>;
+  if (typeof bytes !== 'number') return undefined;
+  if (kind === 'gateway') return { kind, bytes };
+  return kind === 'object' && typeof key === 'string' ? { kind, key, bytes } : undefined;
 }

@@ -60,6 +60,8 @@ export interface Promotion {
 export interface LogState {
   /** Names this file among all; see {@link metadataScope}. */
   readonly uid: string;
+  /** How often the file was opened, this time included. */
+  readonly openings: number;
   readonly partitions: readonly PartitionState[];
   readonly delayed: number;
   readonly nextDueMs: number | undefined;

@@ -11,12 +11,12 @@ import { metadataScope, type LogBatch, type LogOperation, type LogPage, type Log
 const OFFSETS = 2 ** 44;
 export const PARTITIONS_MAX = 512;
 
-/** `Sluc`, and the file's format. Format 1: what is below. */
+/** `Sluc`, and the file's format. Format 1: what is below. `openings` counts the processes that have had the file. */
 const FORMAT: DatabaseFormat = {
   applicationId: 0x536c7563,
   version: 1,
   schema: `
-    CREATE TABLE log (uid TEXT NOT NULL, partitions INTEGER NOT NULL);
+    CREATE TABLE log (uid TEXT NOT NULL, partitions INTEGER NOT NULL, openings INTEGER NOT NULL);
     CREATE TABLE partition (
       partition INTEGER PRIMARY KEY,
       watermark INTEGER NOT NULL,
@@ -39,6 +39,7 @@ const FORMAT: DatabaseFormat = {
 export class LogStore {
   readonly #database: DatabaseSync;
   readonly #uid: string;
+  readonly #openings: number;
   readonly #next: number[];
   readonly #statements: ReturnType<typeof prepareStatements>;
 
@@ -46,7 +47,9 @@ export class LogStore {
   constructor(file: string, partitions: number) {
     this.#database = openDatabase(file, FORMAT);
     if (this.#database.prepare('SELECT 1 FROM log').get() === undefined) this.#initialize(partitions);
-    this.#uid = String(this.#database.prepare('SELECT uid FROM log').get()?.uid);
+    const row = this.#database.prepare('UPDATE log SET openings = openings + 1 RETURNING uid, openings').get();
+    this.#uid = String(row?.uid);
+    this.#openings = Number(row?.openings);
     this.#statements = prepareStatements(this.#database);
     this.#next = this.#database
       .prepare('SELECT partition, next FROM partition ORDER BY partition')
@@ -56,7 +59,7 @@ export class LogStore {
 
   #initialize(partitions: number): void {
     this.#database.exec('BEGIN');
-    this.#database.prepare('INSERT INTO log VALUES (?, ?)').run(randomUUID(), partitions);
+    this.#database.prepare('INSERT INTO log VALUES (?, ?, 0)').run(randomUUID(), partitions);
     const insert = this.#database.prepare(`INSERT INTO partition VALUES (?, 0, '', 0, 0)`);
     for (let partition = 0; partition < partitions; partition++) insert.run(partition);
     this.#database.exec('COMMIT');
@@ -71,6 +74,7 @@ export class LogStore {
     const rows = this.#database.prepare('SELECT * FROM partition ORDER BY partition').all();
     return {
       uid: this.#uid,
+      openings: this.#openings,
       partitions: rows.map((row) => this.#partitionState(Number(row.partition), Number(row.watermark), String(row.metadata), Number(row.delivered), Number(row.next))),
       delayed: Number(this.#database.prepare('SELECT count(*) AS count FROM delayed').get()?.count),
       nextDueMs: this.#nextDueMs(),

@@ -40,8 +40,11 @@ export async function openSqliteLog({ dataDir, partitions = PARTITIONS, clock, l
   const { link, state } = await SqliteLogLink.open({ file: join(dataDir, LOG_FILE), partitions }, (error) =>
     logger.fatal({ err: error }, "The invocation log's thread has failed; no asynchronous invocation is accepted until a restart."),
   );
-  return new SqliteLog(new SyncLane(state.partitions.length, clock), new AsyncLane({ link, state, clock, logger }), state.partitions.length);
+  return new SqliteLog(new SyncLane(state.partitions.length, clock), new AsyncLane({ link, state, clock, logger }), state.partitions.length, state.openings * CONSUMPTIONS_MAX);
 }
+
+/** One process consumes at most so often; an epoch is the file's opening times this, plus the consumption. */
+const CONSUMPTIONS_MAX = 2 ** 20;
 
 /** What every sync append resolves with: the record was delivered before `append` returned. */
 const DELIVERED = Promise.resolve();
@@ -50,12 +53,14 @@ class SqliteLog implements InvocationLog {
   readonly partitions: number;
   readonly #sync: SyncLane;
   readonly #async: AsyncLane;
+  #epoch: number;
   #consuming = false;
   /** The last consumption's stop, while it is under way. */
   #stopping: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(sync: SyncLane, async: AsyncLane, partitions: number) {
+  constructor(sync: SyncLane, async: AsyncLane, partitions: number, firstEpoch: number) {
+    this.#epoch = firstEpoch;
     this.#sync = sync;
     this.#async = async;
     this.partitions = partitions;
@@ -76,8 +81,11 @@ class SqliteLog implements InvocationLog {
       throw new RangeError(`maxInFlight is ${consumer.maxInFlight}; it must be a whole number from 1.`);
     }
     this.#consuming = true;
-    const span = this.#async.consume(consumer);
-    this.#sync.consume(consumer);
+    const epoch = this.#epoch++;
+    await consumer.assigned({ partitions: Array.from({ length: this.partitions }, (_, partition) => partition), epoch });
+    if (this.#closed !== undefined) throw new LogUnavailableError('The invocation log was closed.');
+    const span = this.#async.consume(consumer, epoch);
+    this.#sync.consume(consumer, epoch);
     let stopped: Promise<void> | undefined;
     return {
       settle: (delivery) => this.#settle(delivery),

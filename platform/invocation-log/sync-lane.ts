@@ -17,6 +17,8 @@ export class SyncDelivery implements Delivery {
   readonly offset: number;
   readonly head: InvocationHead;
   readonly record: InvocationRecord;
+  epoch = 0;
+  inherited = false;
 
   constructor(partition: number, offset: number, record: InvocationRecord) {
     this.partition = partition;
@@ -42,6 +44,7 @@ export class SyncLane {
   readonly #delayed = new Set<Timer>();
   #bytes = 0;
   #consumer: LogConsumer | undefined;
+  #epoch = 0;
 
   constructor(partitions: number, clock: Clock) {
     this.#partitions = partitions;
@@ -61,14 +64,22 @@ export class SyncLane {
     const delivery = new SyncDelivery(partition, offset, record);
     this.#unsettled.add(delivery);
     this.#bytes += record.payload.length;
-    this.#consumer?.deliver(delivery);
+    this.#deliver(delivery, false);
     return undefined;
   }
 
   /** Delivers what is unsettled, then whatever comes. */
-  consume(consumer: LogConsumer): void {
+  consume(consumer: LogConsumer, epoch: number): void {
     this.#consumer = consumer;
-    for (const delivery of [...this.#unsettled]) consumer.deliver(delivery);
+    this.#epoch = epoch;
+    for (const delivery of [...this.#unsettled]) this.#deliver(delivery, true);
+  }
+
+  #deliver(delivery: SyncDelivery, inherited: boolean): void {
+    if (this.#consumer === undefined) return;
+    delivery.epoch = this.#epoch;
+    delivery.inherited = inherited;
+    this.#consumer.deliver(delivery);
   }
 
   stop(): void {

@@ -6,6 +6,8 @@ export interface ExecutionSpec {
   readonly id: string;
   readonly account: string;
   readonly functionName: string;
+  /** {@link FunctionRecord.uid}. */
+  readonly functionUid: string;
   /** `$LATEST` or a number. */
   readonly version: string;
   /** ARN with the version as qualifier. */
@@ -25,6 +27,7 @@ export function executionSpec(record: FunctionRecord, version: FunctionVersion, 
     id: `${record.account}/${record.name}/${record.uid}/${version.version}/${version.revisionId}`,
     account: record.account,
     functionName: record.name,
+    functionUid: record.uid,
     version: version.version,
     versionArn: `arn:aws:lambda:${region}:${record.account}:function:${record.name}:${version.version}`,
     configuration: version.configuration,

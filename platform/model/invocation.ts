@@ -31,5 +31,22 @@ export interface InvocationRecord {
   readonly traceId: string;
   /** Whether the caller asked for the last 4 KiB of log (`LogType=Tail`). */
   readonly logTail: boolean;
+  /**
+   * Sync: where the gateway that holds the caller takes the reply; a URL that is good for one reply and for a time. Absent where that gateway is in the
+   * same process.
+   */
+  readonly replyTo?: string;
+  /** Set where the payload is too large to travel with the record: `payload` is empty then. */
+  readonly claim?: PayloadClaim;
   readonly payload: Buffer;
 }
+
+/** Where a payload lies that does not travel with its record, and how long it is. */
+export type PayloadClaim =
+  /** At the gateway that holds the caller: GET {@link InvocationRecord.replyTo}. */
+  | { readonly kind: 'gateway'; readonly bytes: number }
+  /** In the object store's bucket {@link PAYLOAD_BUCKET}. */
+  | { readonly kind: 'object'; readonly key: string; readonly bytes: number };
+
+/** The object store's bucket that holds payloads of asynchronous invocations; not reachable through the S3 API. */
+export const PAYLOAD_BUCKET = 'sluice-payloads';

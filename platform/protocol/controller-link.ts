@@ -1,3 +1,4 @@
+import type { InvocationHead } from '../invocation-log/invocation-log.ts';
 import type { ExecutionSpec } from '../model/execution-spec.ts';
 import type { InvocationRecord } from '../model/invocation.ts';
 
@@ -7,8 +8,8 @@ import type { InvocationRecord } from '../model/invocation.ts';
  */
 export interface ControllerLink {
   /**
-   * Reports what the environment did since its last poll and waits for its next assignment. Call again only after the previous call
-   * settled. Rejects only when the controller cannot be reached.
+   * Reports what the environment did since its last poll and waits for its next assignment, whoever may come to own its function meanwhile. Call again
+   * only after the previous call settled. Rejects only when no controller can be reached any more.
    */
   next(poll: EnvironmentPoll): Promise<Assignment>;
   /**
@@ -58,6 +59,23 @@ export type EnvironmentDeparture = {
     /** The worker died with it: nobody has answered the caller. */
     | { readonly kind: 'workerLost' };
 };
+
+/**
+ * An environment as its worker reports it to a controller that has come to own its function. It polls there next: `initialized` where it runs
+ * nothing, `completed` where it runs or has run the invocation.
+ */
+export interface HeldEnvironment {
+  readonly environmentId: string;
+  readonly spec: ExecutionSpec;
+  /** What it was given and nobody has been told the end of. */
+  readonly running?: {
+    readonly head: InvocationHead;
+    /** Of the {@link Assignment} under which it was given. */
+    readonly epoch: number;
+    readonly deliveryId: number;
+    readonly ranMs: number;
+  };
+}
 
 export type Assignment =
   | { readonly kind: 'invoke'; readonly invocation: InvocationRecord; readonly epoch: number; readonly deliveryId: number }

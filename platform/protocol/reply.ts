@@ -32,5 +32,16 @@ export type Rejection =
  * Only sync invocations are replied to.
  */
 export interface ReplyChannel {
-  reply(invocation: Pick<InvocationRecord, 'id'>, reply: Reply): void;
+  reply(invocation: ReplyAddress, reply: Reply): void;
 }
+
+/** What a controller asks of the gateways as well. */
+export interface CallerChannel extends ReplyChannel {
+  /**
+   * Whether the caller waits still. True as well where that cannot be found out: a run for nobody is better than a caller without an answer. Never
+   * rejects.
+   */
+  awaited(invocation: ReplyAddress): Promise<boolean>;
+}
+
+export type ReplyAddress = Pick<InvocationRecord, 'id' | 'replyTo'>;

@@ -6,7 +6,7 @@ export interface ProcessPoolOptions {
   readonly link: ControllerLink;
   /** Starts this process's worker on the link that its environments are to speak to. Called once, at once. */
   readonly startWorker: (link: ControllerLink) => Promise<{ readonly host: EnvironmentHost; stop(): Promise<void> }>;
-  readonly capacity: PoolCapacity;
+  readonly capacity: Omit<PoolCapacity, 'largestMiB'>;
 }
 
 /**
@@ -27,7 +27,10 @@ export async function processPool({ link, startWorker, capacity }: ProcessPoolOp
   });
   const { host } = worker;
   return {
-    capacity,
+    capacity: { ...capacity, largestMiB: capacity.maxMemoryMiB },
+    // Its environments are children of this process: there is nobody to leave any or to take them over.
+    claim: () => Promise.resolve(),
+    handOver: (environmentId) => host.close(environmentId),
     start(environmentId, spec) {
       if (closing !== undefined) {
         queueMicrotask(() => link.gone({ environmentId, cause: { kind: 'cannotStart', message: 'The worker pool is closed.' } }));

@@ -1,4 +1,6 @@
+import type { PartitionAssignment } from '../invocation-log/invocation-log.ts';
 import type { ExecutionSpec } from '../model/execution-spec.ts';
+import type { ControllerLink, HeldEnvironment } from '../protocol/controller-link.ts';
 
 /**
  * Port: where environments run. "This revision wants one more environment": make it so.
@@ -8,7 +10,7 @@ import type { ExecutionSpec } from '../model/execution-spec.ts';
  * whether the environment ever became ready or not.
  */
 export interface WorkerPool {
-  /** How many environments and how much of their memory fit at once. The scheduler never asks for more. */
+  /** How many environments and how much of their memory fit at this moment. A change is told to the {@link PoolListener}. */
   readonly capacity: PoolCapacity;
   /** Starts an environment. Returns at once and never throws: a failure is a departure with cause `cannotStart`. Ids are used once. */
   start(environmentId: string, spec: ExecutionSpec): void;
@@ -16,11 +18,32 @@ export interface WorkerPool {
   stop(environmentId: string): void;
   /** A hint that environments of this revision are likely to be wanted soon. */
   expect(spec: ExecutionSpec): void;
-  /** Stops every environment, resolves when none is left. `start` after it is a departure. */
+  /**
+   * The controller owns these partitions from now on: environments of their functions that an earlier owner has left running become its own.
+   * Each of them is told to {@link PoolListener.adopted}. Resolves when all workers have been asked and have answered, or {@link CLAIM_PATIENCE_MS}
+   * are over; one that is found later is told then.
+   */
+  claim(assignment: PartitionAssignment): Promise<void>;
+  /** The environment is this controller's no more: it goes on with what it runs and waits for the one that claims it. No departure is reported for it. */
+  handOver(environmentId: string): void;
+  /** Stops every environment that was not handed over, resolves when none is left. `start` after it is a departure. */
   close(): Promise<void>;
 }
 
+/** What a pool tells the controller: what its environments say, and what becomes of the pool itself. */
+export interface PoolListener extends ControllerLink {
+  /** An environment of an earlier owner is this controller's now. It polls, or leaves, like one that was started here. */
+  adopted(environment: HeldEnvironment): void;
+  capacityChanged(capacity: PoolCapacity): void;
+}
+
 export interface PoolCapacity {
+  /** 0: there is no worker at present. */
   readonly maxEnvironments: number;
   readonly maxMemoryMiB: number;
+  /** What the largest environment may take: the room of one worker. */
+  readonly largestMiB: number;
 }
+
+/** How long an owner waits for what an earlier one has left before it begins: the pause that a change of ownership costs at most. */
+export const CLAIM_PATIENCE_MS = 1_000;

@@ -344,6 +344,46 @@ function postponingTests(test: Test): void {
 }
 
 function lifeTests(test: Test): void {
+  test('assigns every partition before anything is delivered, under an epoch that grows, and tells what was in the log before', async ({ log, reopen }) => {
+    const before = invocation();
+    await log.append(before);
+    const first = new CollectingConsumer(100, ({ partition, epoch }) => assert.equal(first.owned.get(partition), epoch));
+    const consumption = await log.consume(first);
+    await first.until(() => first.owned.size === log.partitions && first.deliveries.length === 1);
+    const after = invocation();
+    await log.append(after);
+    await first.untilCount(2);
+    assert.deepEqual(first.deliveries.map(({ head, inherited }) => [head.id, inherited]), [[before.id, true], [after.id, false]]);
+    await consumption.stop();
+    const second = new CollectingConsumer();
+    const later = await reopen();
+    await later.consume(second);
+    await second.untilCount(2);
+    assert.deepEqual(second.deliveries.map(({ inherited }) => inherited), [true, true]);
+    for (const [partition, epoch] of second.owned) assert.ok(epoch > (first.owned.get(partition) ?? 0), `partition ${partition}`);
+  });
+
+  test('delivers nothing of a partition before the consumer is ready for it', async ({ log }) => {
+    await log.append(invocation());
+    const { promise: ready, resolve } = Promise.withResolvers<void>();
+    const consumer = new CollectingConsumer();
+    const assigned = consumer.assigned.bind(consumer);
+    let asked = false;
+    consumer.assigned = async (assignment) => {
+      asked = true;
+      await ready;
+      await assigned(assignment);
+    };
+    const consuming = log.consume(consumer);
+    await log.append(invocation({ kind: 'sync' }));
+    await log.append(invocation());
+    assert.deepEqual(consumer.deliveries, []);
+    resolve();
+    await consuming;
+    await consumer.untilCount(3);
+    assert.ok(asked);
+  });
+
   test('has one consumer at a time', async ({ log }) => {
     const consumption = await log.consume(new CollectingConsumer());
     await assert.rejects(log.consume(new CollectingConsumer()), /has a consumer already/);

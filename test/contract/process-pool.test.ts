@@ -48,6 +48,7 @@ async function deployed(store: ObjectStore, name: string, runtime: string, sourc
     id: `000000000000/${name}/uid/$LATEST/r1`,
     account: '000000000000',
     functionName: name,
+    functionUid: 'uid',
     version: '$LATEST',
     versionArn: `arn:aws:lambda:us-east-1:000000000000:function:${name}:$LATEST`,
     configuration: {

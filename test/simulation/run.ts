@@ -1,24 +1,24 @@
 import { parseArgs } from 'node:util';
-import { bigScenario, neighbourScenario, smallScenario, type Scenario } from './scenario.ts';
+import { bigScenario, changingHandsScenario, neighbourScenario, smallScenario, type Scenario } from './scenario.ts';
 import { simulate } from './world.ts';
 
 const HELP = `Runs the scheduler in simulated worlds and checks the invariants of ARCHITECTURE.md.
 
-  node test/simulation/run.ts [--seeds N] [--from SEED] [--seconds S] [--world small|neighbour|big]
+  node test/simulation/run.ts [--seeds N] [--from SEED] [--seconds S] [--world small|hands|neighbour|big]
   node test/simulation/run.ts --seed SEED [--world …]
 
   --seed SEED     run this one and print what came of it: a failing seed replays exactly
   --seeds N       run N seeds (1,000)
   --from SEED     beginning with this one (1)
   --seconds S     and stop after S seconds (60)
-  --world NAME    small: much goes wrong (default); neighbour: a full pool and one greedy function;
+  --world NAME    small: much goes wrong (default); hands: the same while functions change owners; neighbour: a full pool and one greedy function;
                   big: 10,000 functions, 1,000,000 invocations, some seconds each
   --help          this text
 
 Ends with exit code 1 at the first seed that breaks an invariant, and prints it.
 `;
 
-const WORLDS: Readonly<Record<string, (seed: number) => Scenario>> = { small: smallScenario, neighbour: neighbourScenario, big: bigScenario };
+const WORLDS: Readonly<Record<string, (seed: number) => Scenario>> = { small: smallScenario, hands: changingHandsScenario, neighbour: neighbourScenario, big: bigScenario };
 
 function main(): number {
   const { values } = parseArgs({

@@ -29,6 +29,9 @@ export interface Scenario {
   readonly staleReportShare: number;
   /** How often in the span each of these happens. */
   readonly restarts: number;
+  /** Changes of owner that environments survive: by agreement, and by the death of the earlier owner. */
+  readonly handovers: number;
+  readonly takeovers: number;
   readonly workerLosses: number;
   readonly updates: number;
   readonly deletions: number;
@@ -72,6 +75,8 @@ export function smallScenario(seed: number): Scenario {
     duplicateShare: dice.next() * 0.05,
     staleReportShare: dice.next() * 0.1,
     restarts: dice.between(0, 3),
+    handovers: 0,
+    takeovers: 0,
     workerLosses: dice.between(0, 4),
     updates: dice.between(0, 20),
     deletions: dice.between(0, 5),
@@ -85,6 +90,12 @@ export function smallScenario(seed: number): Scenario {
     keepAliveMaxMs: dice.between(5_000, 900_000),
     maxWaitMs: Infinity,
   };
+}
+
+/** A small world whose functions change hands again and again while their environments live on. */
+export function changingHandsScenario(seed: number): Scenario {
+  const dice = new Prng(seed ^ 0xa5);
+  return { ...smallScenario(seed), restarts: 0, handovers: dice.between(1, 8), takeovers: dice.between(1, 8) };
 }
 
 /** The size that the first issue asks for: 10,000 functions, a million invocations, bursts of a hundred. */
@@ -110,6 +121,8 @@ export function bigScenario(seed: number): Scenario {
     duplicateShare: 0.001,
     staleReportShare: 0.001,
     restarts: 3,
+    handovers: 5,
+    takeovers: 5,
     workerLosses: 20,
     updates: 2_000,
     deletions: 200,
@@ -150,6 +163,8 @@ export function neighbourScenario(seed: number): Scenario {
     duplicateShare: 0,
     staleReportShare: 0,
     restarts: 0,
+    handovers: 0,
+    takeovers: 0,
     workerLosses: 0,
     updates: 0,
     deletions: 0,

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bigScenario, neighbourScenario, ONCE_BROKEN_SEEDS, smallScenario, type Scenario } from './scenario.ts';
+import { bigScenario, changingHandsScenario, neighbourScenario, ONCE_BROKEN_SEEDS, smallScenario, type Scenario } from './scenario.ts';
 import { TWINS } from './twins.ts';
 import { simulate, Violation, type Sabotage } from './world.ts';
 
 /** Seeds of every test run; `node test/simulation/run.ts` goes on from there. */
 const SEEDS = 200;
+const HANDS_SEEDS = 200;
 /** Within so many seeds each unguarded twin must have failed. */
 const TWIN_SEEDS = 25;
 
@@ -23,6 +24,12 @@ function violation(scenario: Scenario, sabotage: Sabotage): string | undefined {
 test(`invariants 1 to 7 hold in ${SEEDS} small worlds in which much goes wrong`, () => {
   for (let seed = 1; seed <= SEEDS; seed++) {
     assert.equal(violation(smallScenario(seed), {}), undefined, `replay it with: node test/simulation/run.ts --seed ${seed}`);
+  }
+});
+
+test(`invariants 1 to 7 hold in ${HANDS_SEEDS} small worlds whose functions change owners while their environments live on`, () => {
+  for (let seed = 1; seed <= HANDS_SEEDS; seed++) {
+    assert.equal(violation(changingHandsScenario(seed), {}), undefined, `replay it with: node test/simulation/run.ts --world hands --seed ${seed}`);
   }
 });
 

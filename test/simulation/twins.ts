@@ -1,5 +1,5 @@
 import type { Command } from '../../controller/scheduler/messages.ts';
-import { neighbourScenario, ONCE_BROKEN_SEEDS, smallScenario, type Scenario } from './scenario.ts';
+import { changingHandsScenario, neighbourScenario, ONCE_BROKEN_SEEDS, smallScenario, type Scenario } from './scenario.ts';
 import type { Sabotage } from './world.ts';
 
 /** The scheduler without one of its guards, or told or heard wrongly, and the invariant that must then break. */
@@ -38,6 +38,13 @@ export const TWINS: readonly Twin[] = [
     invariant: 3,
     sabotage: () => ({ commands: (commands) => commands.flatMap((command): Command[] => (command.kind === 'dispatch' ? [command, command] : [command])) }),
   },
+  {
+    name: 'a new owner does not ask what an earlier one has left running',
+    invariant: 3,
+    sabotage: () => ({ tells: (event) => (event.kind === 'adopted' ? { ...event, environment: { environmentId: event.environment.environmentId, spec: event.environment.spec } } : event) }),
+    scenario: changingHandsScenario,
+  },
+  { name: 'an owner keeps what is taken from it', invariant: 2, sabotage: () => ({ hides: (event) => event.kind === 'revoked' }), scenario: changingHandsScenario },
   { name: 'updates are not heard of', invariant: 3, sabotage: () => ({ hides: (event) => event.kind === 'functionChanged' }), scenario: (seed) => ({ ...smallScenario(seed), updates: 50, keepAliveMinMs: 60_000 }) },
   { name: 'leases never end', invariant: 4, sabotage: () => ({ decisions: { leaseEndMs: () => 1e15 } }), scenario: (seed) => ({ ...smallScenario(seed), hangShare: 0.05, syncShare: 0.5 }) },
   { name: 'age is not looked at', invariant: 4, sabotage: () => ({ decisions: { isExpired: () => false } }), scenario: (seed) => ({ ...smallScenario(seed), maxEventAgeMs: 400, lateShare: 0.2 }) },

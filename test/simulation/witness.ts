@@ -43,6 +43,8 @@ export interface SimInvocation {
   startedAtMs: number | undefined;
   /** How its present run ended, once it has. */
   result: 'success' | 'functionError' | undefined;
+  /** Its run ended and was reported to an owner that had not been given its delivery. */
+  concluded: boolean;
   answered: boolean;
 }
 
@@ -57,10 +59,16 @@ export interface SimEnvironment {
   toldToStop: boolean;
   invocation: SimInvocation | undefined;
   runs: number;
+  /** Epoch and delivery under which it was given the invocation. */
+  given: { readonly epoch: number; readonly deliveryId: number } | undefined;
+  /** What it would have told an owner while there was none. */
+  untold: (() => void) | undefined;
 }
 
 /** Longest a running invocation may take beyond its function's timeout before its caller has an answer. */
 const LEASE_MARGIN_MS = 10_000;
+/** While nobody owns a function its callers are not answered from here; the gateway answers them itself so long after patience and time-out have ended. */
+export const GATEWAY_MARGIN_MS = 5_000;
 
 /**
  * Watches every command against what really is the case in the simulated world, and throws a {@link Violation} at the first that breaks an
@@ -73,6 +81,7 @@ export class Witness {
   accountHeld = 0;
   unreservedHeld = 0;
   accountReserved = 0;
+  private readonly concluded = new Set<SimInvocation>();
   private readonly scenario: Scenario;
 
   constructor(scenario: Scenario) {
@@ -86,8 +95,36 @@ export class Witness {
   delivered(invocation: SimInvocation, deliveryId: number, nowMs: number): void {
     invocation.deliveryId = deliveryId;
     invocation.deliveredAtMs = nowMs;
+    // An adopted environment has it: it holds its slot already, or, where it has ended, gets one for this turn.
+    if (invocation.environmentId !== undefined) {
+      if (invocation.concluded) this.hold(invocation, 1);
+      return;
+    }
+    invocation.startedAtMs = undefined;
     this.hold(invocation, 1);
     bump(invocation.fn.waiting, invocation.version, 1);
+  }
+
+  /** Its owner is gone. An environment that lives on with it keeps it and its slot; otherwise it is in no one's hands. */
+  disowned(invocation: SimInvocation, livesOn: boolean): void {
+    if (livesOn) invocation.deliveryId = undefined;
+    else this.release(invocation);
+  }
+
+  /** An adopted environment has reported the end of an invocation that is still to be delivered to the new owner. */
+  conclude(invocation: SimInvocation): void {
+    invocation.concluded = true;
+    this.concluded.add(invocation);
+    this.hold(invocation, -1);
+  }
+
+  /** The owner that knew of such ends is gone: those invocations come to the next one as if they had never run. */
+  forgetConcluded(): void {
+    for (const invocation of this.concluded) {
+      invocation.concluded = false;
+      invocation.environmentId = undefined;
+    }
+    this.concluded.clear();
   }
 
   /** The invocation was just delivered and the scheduler has kept it: then there was a slot for it. */
@@ -144,7 +181,10 @@ export class Witness {
     if (invocation.answered) return;
     invocation.answered = true;
     const deadlineMs = invocation.startedAtMs === undefined ? invocation.expiresAtMs : invocation.startedAtMs + invocation.fn.timeoutMs + LEASE_MARGIN_MS;
-    if (nowMs > deadlineMs) this.fail(4, `the caller of ${invocation.id} is answered ${nowMs - deadlineMs} ms after its deadline.`);
+    const { handovers, takeovers } = this.scenario;
+    const changingHands = handovers + takeovers > 0;
+    const lastMs = changingHands ? Math.max(deadlineMs, invocation.expiresAtMs + invocation.fn.timeoutMs) + GATEWAY_MARGIN_MS : deadlineMs;
+    if (nowMs > lastMs) this.fail(4, `the caller of ${invocation.id} is answered ${nowMs - deadlineMs} ms after its deadline.`);
   }
 
   /** The scheduler is done with a delivery: by what command, and was that true? `event` is what it was told in this turn. */
@@ -186,6 +226,8 @@ export class Witness {
     this.hold(invocation, -1);
     invocation.deliveryId = undefined;
     invocation.environmentId = undefined;
+    invocation.concluded = false;
+    this.concluded.delete(invocation);
   }
 
   reserve(fn: SimFunction, reservedConcurrency: number | undefined): void {

@@ -9,13 +9,15 @@ import { Future } from './future.ts';
 import { Prng } from './prng.ts';
 import type { Scenario } from './scenario.ts';
 import { TraceHash } from './trace-hash.ts';
-import { Violation, Witness, type SimEnvironment, type SimFunction, type SimInvocation } from './witness.ts';
+import { GATEWAY_MARGIN_MS, Violation, Witness, type SimEnvironment, type SimFunction, type SimInvocation } from './witness.ts';
 
 /** What a twin takes away from the scheduler. */
 export interface Sabotage {
   readonly decisions?: Partial<Decisions>;
   /** Tampers with the commands of one turn. */
   readonly commands?: (commands: readonly Command[]) => readonly Command[];
+  /** Tells the scheduler something else than what happened. */
+  readonly tells?: (event: SchedulerEvent) => SchedulerEvent;
   /** Keeps events from the scheduler. */
   readonly hides?: (event: SchedulerEvent) => boolean;
 }
@@ -34,6 +36,9 @@ const ERROR_BODY = Buffer.from('{"errorType":"Simulated"}');
 /** How long a stop takes, and how long a controller is away. */
 const STOP_MEAN_MS = 3;
 const RESTART_MS = 500;
+/** How long nobody owns the functions when they change hands, and how much later the log delivers some of what the earlier owner had. */
+const OWNERLESS_MS = 100;
+const REDELIVERY_MEAN_MS = 200;
 const LATE_MEAN_MS = 30_000;
 /** Invariants over the whole state are checked every so many turns. */
 const AUDIT_EVERY = 1_000;
@@ -67,6 +72,8 @@ class World {
   private deliveries = 0;
   private turns = 0;
   private mostFunctions = 0;
+  /** One owner has let go of environments and the next has not been told of all of them yet. */
+  private changing = false;
   /** What happened in this turn lets a function's failure count as an attempt. */
   private functionFailed = false;
   private readonly scenario: Scenario;
@@ -101,15 +108,20 @@ class World {
 
   private tell(event: SchedulerEvent): void {
     if (this.scheduler === undefined || this.sabotage.hides?.(event) === true) return;
-    const commands = this.scheduler.handle(event, this.nowMs);
+    const commands = this.scheduler.handle(this.sabotage.tells?.(event) ?? event, this.nowMs);
     for (const command of this.sabotage.commands?.(commands) ?? commands) this.carryOut(command);
     this.functionFailed = false;
-    if (++this.turns % AUDIT_EVERY === 0) this.audit();
+    if (++this.turns % AUDIT_EVERY === 0 && !this.changing) this.audit();
   }
 
   private carryOut(command: Command): void {
     this.trace.add(this.nowMs, command);
     switch (command.kind) {
+      case 'handOver':
+        return;
+      case 'release':
+        this.disown(command.deliveryId);
+        return;
       case 'start':
         this.startEnvironment(command.environmentId, command.spec);
         return;
@@ -125,7 +137,7 @@ class World {
   }
 
   /** The scheduler is done with a delivery. */
-  private end(command: Exclude<Command, { kind: 'start' | 'stop' | 'dispatch' }>): void {
+  private end(command: Exclude<Command, { kind: 'start' | 'stop' | 'dispatch' | 'handOver' | 'release' }>): void {
     if (command.kind === 'settle' && command.outcome === 'duplicate') {
       if (!this.duplicates.delete(command.deliveryId)) this.witness.fail(1, `delivery ${command.deliveryId} is dropped as a second one, which it is not.`);
       return;
@@ -143,11 +155,18 @@ class World {
       this.waitingForController.push(invocation);
       return;
     }
+    // The gateway says that nobody waits for it any more.
+    if (invocation.kind === 'sync' && invocation.answered) {
+      this.witness.totals[invocation.result === 'success' ? 'succeeded' : 'failed']++;
+      return;
+    }
     const deliveryId = this.deliveries++;
     this.held.set(deliveryId, invocation);
+    const runsAlready = invocation.environmentId !== undefined;
+    this.functionFailed = invocation.concluded && invocation.result === 'functionError';
     this.witness.delivered(invocation, deliveryId, this.nowMs);
     this.tell(this.delivery(invocation, deliveryId));
-    if (this.held.has(deliveryId)) this.witness.admitted(invocation);
+    if (this.held.has(deliveryId) && !runsAlready) this.witness.admitted(invocation);
     if (invocation.kind === 'async' && this.dice.chance(this.scenario.duplicateShare) && invocation.deliveryId !== undefined) {
       this.future.plan(this.nowMs + this.dice.around(5), () => this.deliverAgain(invocation, deliveryId));
     }
@@ -165,8 +184,9 @@ class World {
   private delivery(invocation: SimInvocation, deliveryId: number): SchedulerEvent {
     const { fn } = invocation;
     const head = this.head(invocation);
-    if (fn.deleted) return { kind: 'orphaned', deliveryId, head };
-    return { kind: 'arrived', deliveryId, head, target: { spec: specOf(fn, invocation.version), reservedConcurrency: fn.reservedConcurrency } };
+    const { epoch } = this;
+    if (fn.deleted) return { kind: 'orphaned', deliveryId, head, epoch };
+    return { kind: 'arrived', deliveryId, head, epoch, target: { spec: specOf(fn, invocation.version), reservedConcurrency: fn.reservedConcurrency } };
   }
 
   private head(invocation: SimInvocation): InvocationHead {
@@ -199,10 +219,11 @@ class World {
     const version = fn.hasPublished && this.dice.chance(0.3) ? '1' : '$LATEST';
     const invocation: SimInvocation = {
       id: `i${this.invocations++}`, kind, fn, version, acceptedAtMs: this.nowMs, expiresAtMs: this.nowMs + (kind === 'sync' ? syncPatienceMs : maxEventAgeMs), attempt: 1, throttles: 0,
-      deliveryId: undefined, deliveredAtMs: 0, environmentId: undefined, startedAtMs: undefined, result: undefined, answered: false,
+      deliveryId: undefined, deliveredAtMs: 0, environmentId: undefined, startedAtMs: undefined, result: undefined, concluded: false, answered: false,
     };
     if (kind === 'sync' && this.scheduler === undefined) return;
     this.witness.totals.accepted++;
+    if (kind === 'sync' && this.changesHands) this.future.plan(invocation.expiresAtMs + fn.timeoutMs + GATEWAY_MARGIN_MS, () => void (invocation.answered = true));
     if (kind === 'async') this.logged.set(invocation.id, invocation);
     if (kind === 'async' && this.dice.chance(this.scenario.lateShare)) this.future.plan(this.nowMs + this.dice.around(LATE_MEAN_MS), () => this.deliver(invocation));
     else this.deliver(invocation);
@@ -212,7 +233,7 @@ class World {
 
   private startEnvironment(id: string, spec: ExecutionSpec): void {
     const fn = this.functionOfSpec(spec) ?? this.witness.fail(3, `an environment of ${spec.id} is started, which does not exist.`);
-    const environment: SimEnvironment = { id, fn, version: spec.version, specId: spec.id, memoryMiB: spec.configuration.memoryMiB, state: 'starting', toldToStop: false, invocation: undefined, runs: 0 };
+    const environment: SimEnvironment = { id, fn, version: spec.version, specId: spec.id, memoryMiB: spec.configuration.memoryMiB, state: 'starting', toldToStop: false, invocation: undefined, runs: 0, given: undefined, untold: undefined };
     this.environments.set(id, environment);
     this.witness.started(environment);
     if (this.dice.chance(this.scenario.hangShare)) return;
@@ -226,7 +247,7 @@ class World {
       } else {
         environment.state = 'ready';
         this.witness.noLongerStarting(environment);
-        this.tell({ kind: 'environmentReady', environmentId: id });
+        this.announceReady(environment);
       }
     });
   }
@@ -235,9 +256,22 @@ class World {
   private failInit(environment: SimEnvironment): void {
     environment.state = 'spent';
     this.witness.noLongerStarting(environment);
+    this.announceFailedInit(environment);
+  }
+
+  private announceFailedInit(environment: SimEnvironment): void {
+    if (this.scheduler === undefined) {
+      environment.untold = () => this.announceFailedInit(environment);
+      return;
+    }
     this.functionFailed = true;
     this.tell({ kind: 'initFailed', environmentId: environment.id, errorBody: ERROR_BODY });
-    if (environment.state === 'spent' && !environment.toldToStop && this.scheduler !== undefined) this.witness.fail(7, `${environment.id} is kept, whose init has failed.`);
+    if (environment.state === 'spent' && !environment.toldToStop) this.witness.fail(7, `${environment.id} is kept, whose init has failed.`);
+  }
+
+  private announceReady(environment: SimEnvironment): void {
+    if (this.scheduler === undefined) environment.untold = () => this.announceReady(environment);
+    else if (environment.state === 'ready' && !environment.toldToStop) this.tell({ kind: 'environmentReady', environmentId: environment.id });
   }
 
   private functionOfSpec(spec: ExecutionSpec): SimFunction | undefined {
@@ -250,12 +284,20 @@ class World {
     if (environment === undefined || environment.toldToStop) return;
     if (environment.state === 'starting') this.witness.noLongerStarting(environment);
     environment.toldToStop = true;
+    // The lease of what it runs is over; nothing else stops an environment at work.
+    this.endUndelivered(environment, false);
     this.future.plan(this.nowMs + this.dice.around(STOP_MEAN_MS), () => this.leave(environment, { kind: 'stopped' }));
   }
 
   private leave(environment: SimEnvironment, cause: EnvironmentDeparture['cause'], completion?: Completion): void {
     if (environment.state === 'gone') return;
+    // A worker keeps the end of an invocation that nobody has been told for whoever claims the environment.
+    if (this.scheduler === undefined && completion !== undefined) {
+      environment.untold = () => this.leave(environment, cause, completion);
+      return;
+    }
     if (environment.state === 'starting' && !environment.toldToStop) this.witness.noLongerStarting(environment);
+    this.endUndelivered(environment, completion !== undefined);
     this.functionFailed = completion?.outcome === 'functionError';
     this.witness.environmentGone(environment);
     this.environments.delete(environment.id);
@@ -270,6 +312,7 @@ class World {
     if (invocation === undefined || environment === undefined) return;
     const { fn } = environment;
     const { dice, scenario, epoch } = this;
+    environment.given = { epoch, deliveryId };
     if (dice.chance(scenario.hangShare)) return;
     const run = environment.runs;
     const tookMs = spent ? 1 : Math.min(fn.timeoutMs, dice.around(fn.durationMeanMs));
@@ -298,21 +341,36 @@ class World {
 
   private report(environment: SimEnvironment, completion: Completion): void {
     if (environment.state !== 'running' || environment.invocation?.id !== completion.invocationId) return;
+    if (this.scheduler === undefined) {
+      environment.untold = () => this.report(environment, completion);
+      return;
+    }
+    this.endUndelivered(environment, true);
     environment.state = 'ready';
     environment.invocation = undefined;
+    environment.given = undefined;
     this.functionFailed = completion.outcome === 'functionError';
     this.tell({ kind: 'invocationDone', environmentId: environment.id, completion });
     if (this.dice.chance(this.scenario.staleReportShare)) this.future.plan(this.nowMs + this.dice.around(20), () => this.tell({ kind: 'invocationDone', environmentId: environment.id, completion }));
   }
 
+  /** The environment is done with an invocation, well or not, that the present owner has not been given. */
+  private endUndelivered({ id, invocation }: SimEnvironment, reported: boolean): void {
+    if (invocation === undefined || invocation.environmentId !== id || invocation.deliveryId !== undefined) return;
+    if (reported) this.witness.conclude(invocation);
+    else this.witness.release(invocation);
+  }
+
   // What goes wrong, and what changes
 
   private planDisturbances(): void {
-    const { restarts, workerLosses, updates, deletions, reservationChanges, spanMs } = this.scenario;
+    const { restarts, handovers, takeovers, workerLosses, updates, deletions, reservationChanges, spanMs } = this.scenario;
     const plan = (count: number, action: () => void): void => {
       for (let i = 0; i < count; i++) this.future.plan(STARTED_AT_MS + this.dice.between(0, spanMs), action);
     };
     plan(restarts, () => this.loseController());
+    plan(handovers, () => this.changeHands('revoked'));
+    plan(takeovers, () => this.changeHands('dead'));
     plan(workerLosses, () => {
       for (const environment of [...this.environments.values()]) if (this.dice.chance(0.2)) this.leave(environment, { kind: 'workerLost' });
     });
@@ -350,16 +408,70 @@ class World {
   private startController(): void {
     const { accountConcurrency, asyncRetryBaseMs, keepAliveMinMs, keepAliveMaxMs, maxEnvironments, maxMemoryMiB } = this.scenario;
     this.scheduler = new Scheduler({
-      epoch: ++this.epoch,
+      name: `c${++this.epoch}`,
       settings: { accountConcurrency, asyncRetryBaseMs, keepAliveMinMs, keepAliveMaxMs },
-      capacity: { maxEnvironments, maxMemoryMiB },
+      capacity: { maxEnvironments, maxMemoryMiB, largestMiB: maxMemoryMiB },
       decisions: { ...guarded, ...this.sabotage.decisions },
       random: this.dice.next,
     });
+    this.changing = true;
     this.announceAccount();
+    for (const environment of [...this.environments.values()]) this.adopt(environment);
+    this.changing = false;
     const delivered = this.waitingForController;
     this.waitingForController = [];
-    for (const invocation of delivered) this.deliver(invocation);
+    for (const invocation of delivered) {
+      if (this.changesHands && this.dice.chance(0.5)) this.future.plan(this.nowMs + this.dice.around(REDELIVERY_MEAN_MS), () => this.deliver(invocation));
+      else this.deliver(invocation);
+    }
+  }
+
+  /** The environment has outlived its owner, and speaks to the new one from now on. */
+  private adopt(environment: SimEnvironment): void {
+    const { fn, version, invocation, given, untold } = environment;
+    environment.untold = undefined;
+    if (fn.deleted) {
+      this.leave(environment, { kind: 'stopped' });
+      return;
+    }
+    this.tell({
+      kind: 'adopted',
+      environment: {
+        environmentId: environment.id,
+        spec: { ...specOf(fn, version), id: environment.specId },
+        ...(invocation !== undefined && given !== undefined && { running: { head: this.head(invocation), ...given, ranMs: this.nowMs - (invocation.startedAtMs ?? this.nowMs) } }),
+      },
+      target: { spec: specOf(fn, version), reservedConcurrency: fn.reservedConcurrency },
+    });
+    if (untold !== undefined) this.future.plan(this.nowMs + this.dice.between(0, 5), untold);
+    else if (environment.state === 'ready') this.future.plan(this.nowMs + this.dice.between(0, 5), () => this.announceReady(environment));
+  }
+
+  /** Another owner comes, environments and callers stay; what the earlier one had and did not settle is delivered again. */
+  private changeHands(how: 'revoked' | 'dead'): void {
+    const earlier = this.scheduler;
+    if (earlier === undefined) return;
+    this.changing = true;
+    if (how === 'revoked') {
+      this.tell({ kind: 'revoked', functionUids: [...earlier.heldFunctions()].map(({ uid }) => uid) });
+      const { held, undelivered, environments } = earlier.snapshot();
+      if (held + undelivered > 0 || environments.all !== environments.leaving || this.held.size > 0) this.witness.fail(2, `an owner that let go of everything keeps ${held} invocations and ${environments.all} environments.`);
+    }
+    this.scheduler = undefined;
+    this.witness.forgetConcluded();
+    for (const deliveryId of [...this.held.keys()]) this.disown(deliveryId);
+    this.duplicates.clear();
+    for (const environment of [...this.environments.values()]) if (environment.toldToStop) this.leave(environment, { kind: 'stopped' });
+    this.future.plan(this.nowMs + OWNERLESS_MS, () => this.startController());
+  }
+
+  private disown(deliveryId: number): void {
+    const invocation = this.held.get(deliveryId);
+    if (invocation === undefined) this.witness.fail(1, `delivery ${deliveryId} is let go of, which the scheduler does not have.`);
+    this.held.delete(deliveryId);
+    const environment = this.environments.get(invocation.environmentId ?? '');
+    this.witness.disowned(invocation, environment?.invocation === invocation);
+    this.waitingForController.push(invocation);
   }
 
   /** The process dies with its environments and its callers' connections; what is in the log is delivered again. */
@@ -392,6 +504,10 @@ class World {
 
   // Audits of the whole state
 
+  private get changesHands(): boolean {
+    return this.scenario.handovers + this.scenario.takeovers > 0;
+  }
+
   private audit(): void {
     const snapshot = this.scheduler?.snapshot();
     if (snapshot === undefined) return;
@@ -401,7 +517,7 @@ class World {
       if (drift !== 0) this.witness.fail(1, `of ${counts.accepted} accepted ${kind} invocations ${drift} are nowhere.`);
     }
     const held = sync.waiting + sync.running + events.waiting + events.running;
-    if (held !== this.held.size || held !== snapshot.held) this.witness.fail(1, `the scheduler counts ${held} invocations, holds ${snapshot.held} and has been given ${this.held.size}.`);
+    if (held - snapshot.undelivered !== this.held.size || held !== snapshot.held) this.witness.fail(1, `the scheduler counts ${held} invocations, holds ${snapshot.held} and has been given ${this.held.size}.`);
     if (snapshot.environments.all !== this.witness.pool.environments) this.witness.fail(7, `the scheduler counts ${snapshot.environments.all} environments where ${this.witness.pool.environments} are.`);
     if (snapshot.functions > held + snapshot.environments.all) this.witness.fail(7, `state of ${snapshot.functions} functions is kept for ${held} invocations and ${snapshot.environments.all} environments.`);
     if (snapshot.timers > held + 2 * snapshot.environments.all + snapshot.functions * 2) this.witness.fail(7, `${snapshot.timers} timers are kept.`);
@@ -426,6 +542,7 @@ function specOf(fn: SimFunction, version: string): ExecutionSpec {
     id: `000000000000/${fn.name}/${fn.uid}/${version}/${version === '1' ? 'fixed' : fn.revision}`,
     account: '000000000000',
     functionName: fn.name,
+    functionUid: fn.uid,
     version,
     versionArn: '',
     configuration: {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { partitionOf, type Delivery, type InvocationLog, type LogConsumer, type LogConsumption } from '../../platform/invocation-log/invocation-log.ts';
+import { partitionOf, type Delivery, type InvocationLog, type LogConsumer, type LogConsumption, type PartitionAssignment } from '../../platform/invocation-log/invocation-log.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
 
 export const ACCOUNT = '000000000000';
@@ -30,6 +30,9 @@ export function invocation(change: Partial<InvocationRecord> = {}): InvocationRe
 export class CollectingConsumer implements LogConsumer {
   readonly maxInFlight: number;
   readonly deliveries: Delivery[] = [];
+  readonly assignments: PartitionAssignment[] = [];
+  /** Partitions that it has now, with their epochs. */
+  readonly owned = new Map<number, number>();
   #waiters: { readonly condition: () => boolean; readonly met: () => void }[] = [];
   readonly #onDelivery: ((delivery: Delivery) => void) | undefined;
 
@@ -38,9 +41,29 @@ export class CollectingConsumer implements LogConsumer {
     this.#onDelivery = onDelivery;
   }
 
+  inFlightWanted(): number {
+    return this.maxInFlight;
+  }
+
+  assigned(assignment: PartitionAssignment): Promise<void> {
+    this.assignments.push(assignment);
+    for (const partition of assignment.partitions) this.owned.set(partition, assignment.epoch);
+    this.#look();
+    return Promise.resolve();
+  }
+
+  revoked(partitions: readonly number[]): void {
+    for (const partition of partitions) this.owned.delete(partition);
+    this.#look();
+  }
+
   deliver(delivery: Delivery): void {
     this.deliveries.push(delivery);
     this.#onDelivery?.(delivery);
+    this.#look();
+  }
+
+  #look(): void {
     this.#waiters = this.#waiters.filter(({ condition, met }) => {
       if (!condition()) return true;
       met();
@@ -52,7 +75,7 @@ export class CollectingConsumer implements LogConsumer {
     return this.deliveries.map(({ head }) => head.id);
   }
 
-  /** Resolves once a delivery has made the condition true. */
+  /** Resolves once a delivery or a change of ownership has made the condition true. */
   until(condition: () => boolean): Promise<void> {
     if (condition()) return Promise.resolve();
     return new Promise((met) => this.#waiters.push({ condition, met }));

@@ -10,6 +10,8 @@ export interface AdmissionSnapshot {
   readonly accountLimit: number;
   /** Sum of reserved concurrency over all functions of the account, idle ones included. */
   readonly accountReserved: number;
+  /** The part of the unreserved pool that is this owner's, 0 to 1: those of all owners together are 1. */
+  readonly share: number;
 }
 
 export type ThrottleReason = 'ReservedFunctionConcurrentInvocationLimitExceeded' | 'ConcurrentInvocationLimitExceeded';
@@ -26,8 +28,15 @@ export function admit(snapshot: AdmissionSnapshot): ThrottleReason | undefined {
     return 'ReservedFunctionConcurrentInvocationLimitExceeded';
   }
   if (snapshot.accountInUse >= snapshot.accountLimit) return 'ConcurrentInvocationLimitExceeded';
-  if (snapshot.reservedConcurrency === undefined && snapshot.unreservedInUse >= snapshot.accountLimit - snapshot.accountReserved) {
-    return 'ConcurrentInvocationLimitExceeded';
-  }
+  if (snapshot.reservedConcurrency === undefined && snapshot.unreservedInUse >= unreservedLimit(snapshot)) return 'ConcurrentInvocationLimitExceeded';
   return undefined;
+}
+
+/**
+ * What functions without reserved concurrency may use together under this owner. The account's pool is divided among the owners rather than shared, so
+ * that it holds without one asking another; an owner of any part has at least one slot, or its functions could never run.
+ */
+export function unreservedLimit(snapshot: Pick<AdmissionSnapshot, 'accountLimit' | 'accountReserved' | 'share'>): number {
+  const pool = Math.max(0, snapshot.accountLimit - snapshot.accountReserved);
+  return snapshot.share > 0 ? Math.max(Math.min(1, pool), Math.floor(pool * snapshot.share)) : 0;
 }

@@ -19,10 +19,9 @@ export function isCurrent(given: Given, reported: Given): boolean {
 const LEASE_MARGIN_MS = 10_000;
 
 /** Until when an invocation is the environment's alone. */
-export function leaseEndMs(snapshot: { readonly nowMs: number; readonly timeoutMs: number }): number {
-  return snapshot.nowMs + snapshot.timeoutMs + LEASE_MARGIN_MS;
+export function leaseEndMs(snapshot: { readonly nowMs: number; readonly timeoutMs: number; /** For how long it has had it already. */ readonly ranMs: number }): number {
+  return snapshot.nowMs - snapshot.ranMs + snapshot.timeoutMs + LEASE_MARGIN_MS;
 }
-
 
 /**
  * Until when a start may take. Without a margin, unlike a lease: nothing has run, so nothing can run twice. A worker ends an init that

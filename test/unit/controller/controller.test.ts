@@ -207,7 +207,7 @@ test('an async invocation is retried after one base delay and after two, and is 
   }
   assert.deepEqual(log.postponed, []);
   assert.deepEqual(log.settled, ['first', 'event']);
-  assert.deepEqual(controller.snapshot().invocations.async, { accepted: 1, waiting: 0, running: 0, retrying: 0, succeeded: 0, failed: 0, rejected: 0, deadLettered: 1, expired: 0, released: 0 });
+  assert.deepEqual(controller.snapshot().invocations.async, { accepted: 1, waiting: 0, running: 0, retrying: 0, succeeded: 0, failed: 0, rejected: 0, deadLettered: 1, expired: 0, released: 0, concluded: 0 });
 });
 
 test('a worker that is lost fails its caller at once and sends an event back to wait', async () => {

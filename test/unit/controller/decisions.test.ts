@@ -15,7 +15,7 @@ const RESERVED = 'ReservedFunctionConcurrentInvocationLimitExceeded';
 const ACCOUNT = 'ConcurrentInvocationLimitExceeded';
 
 test('admission: a slot is given while function, account and unreserved pool have one', () => {
-  const plenty: AdmissionSnapshot = { functionInUse: 0, reservedConcurrency: undefined, accountInUse: 0, unreservedInUse: 0, accountLimit: 10, accountReserved: 0 };
+  const plenty: AdmissionSnapshot = { functionInUse: 0, reservedConcurrency: undefined, accountInUse: 0, unreservedInUse: 0, accountLimit: 10, accountReserved: 0, share: 1 };
   const table: [string, Partial<AdmissionSnapshot>, string | undefined][] = [
     ['nothing in use', {}, undefined],
     ['the last slot of a reservation', { functionInUse: 1, reservedConcurrency: 2 }, undefined],
@@ -26,6 +26,11 @@ test('admission: a slot is given while function, account and unreserved pool hav
     ['slots that are reserved for others', { accountInUse: 7, unreservedInUse: 7, accountReserved: 3 }, ACCOUNT],
     ['a reservation while the unreserved pool is used up', { reservedConcurrency: 3, accountInUse: 7, unreservedInUse: 7, accountReserved: 3 }, undefined],
     ['reservations above the account limit', { accountReserved: 11 }, ACCOUNT],
+    ['the last slot of a half of the unreserved pool', { share: 0.5, accountReserved: 3, unreservedInUse: 2 }, undefined],
+    ['a half of the unreserved pool that is used up', { share: 0.5, accountReserved: 3, unreservedInUse: 3 }, ACCOUNT],
+    ['a share below one slot', { share: 0.01 }, undefined],
+    ['no share at all', { share: 0 }, ACCOUNT],
+    ['a reservation without a share', { share: 0, reservedConcurrency: 1 }, undefined],
   ];
   for (const [name, change, expected] of table) assert.equal(admit({ ...plenty, ...change }), expected, name);
 });
@@ -151,7 +156,8 @@ test('ownership: a report counts for the same invocation under the same epoch; a
   assert.equal(isCurrent(given, { invocationId: 'a', epoch: 2, deliveryId: 4 }), false);
   assert.equal(isCurrent(given, { invocationId: 'a', epoch: 1, deliveryId: 5 }), false);
   assert.equal(isCurrent(given, { invocationId: 'b', epoch: 2, deliveryId: 5 }), false);
-  assert.ok(leaseEndMs({ nowMs: 0, timeoutMs: 900_000 }) > 900_000);
+  assert.ok(leaseEndMs({ nowMs: 0, timeoutMs: 900_000, ranMs: 0 }) > 900_000);
+  assert.equal(leaseEndMs({ nowMs: 5_000, timeoutMs: 3_000, ranMs: 5_000 }), leaseEndMs({ nowMs: 0, timeoutMs: 3_000, ranMs: 0 }), 'a lease that was taken over ends when it would have');
   assert.equal(startEndMs({ nowMs: 5, timeoutMs: 3_000 }), 13_005);
   assert.deepEqual([isDuplicate(undefined), isDuplicate({})], [false, true]);
   assert.deepEqual([isExpired(10, 9), isExpired(10, 10)], [false, true]);

@@ -1,14 +1,14 @@
 import { EventEmitter, once } from 'node:events';
 import { startController, type Controller } from '../../../controller/start.ts';
 import type { FunctionCatalogue } from '../../../platform/functions/function-catalogue.ts';
-import { LogUnavailableError, type Delivery, type InvocationLog, type LogConsumer, type LogConsumption } from '../../../platform/invocation-log/invocation-log.ts';
+import { LogUnavailableError, type Delivery, type InvocationLog, type LogConsumer, type LogConsumption, type PartitionAssignment } from '../../../platform/invocation-log/invocation-log.ts';
 import { executionSpec, functionKey, type ExecutionSpec, type FunctionKey } from '../../../platform/model/execution-spec.ts';
 import type { FunctionRecord } from '../../../platform/model/function.ts';
 import type { InvocationRecord } from '../../../platform/model/invocation.ts';
-import type { Assignment, ControllerLink, EnvironmentDeparture } from '../../../platform/protocol/controller-link.ts';
+import type { Assignment, EnvironmentDeparture } from '../../../platform/protocol/controller-link.ts';
 import type { Reply } from '../../../platform/protocol/reply.ts';
 import { createLogger } from '../../../platform/telemetry/logger.ts';
-import type { WorkerPool } from '../../../platform/worker-pool/worker-pool.ts';
+import type { PoolListener, WorkerPool } from '../../../platform/worker-pool/worker-pool.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
 export const ACCOUNT = '000000000000';
@@ -119,7 +119,10 @@ export class FakeLog implements InvocationLog {
   /** Set: `load` and `postpone` reject. */
   unavailable = false;
   stopped = false;
-  private consumer: LogConsumer | undefined;
+  epoch = 7;
+  /** What is appended from now on passes for something that an earlier owner may have given out. */
+  inherited = false;
+  consumer: LogConsumer | undefined;
   private readonly noted: EventEmitter;
 
   constructor(noted: EventEmitter) {
@@ -129,16 +132,17 @@ export class FakeLog implements InvocationLog {
   append(record: InvocationRecord): Promise<void> {
     const { payload, ...rest } = record;
     const delivery: Delivery = {
-      kind: record.kind, partition: 0, offset: 0, head: { ...rest, payloadBytes: payload.length },
+      kind: record.kind, partition: 0, offset: 0, epoch: this.epoch, inherited: this.inherited, head: { ...rest, payloadBytes: payload.length },
       load: () => (this.unavailable ? Promise.reject(new LogUnavailableError('unavailable')) : Promise.resolve(record)),
     };
     this.consumer?.deliver(delivery);
     return Promise.resolve();
   }
 
-  consume(consumer: LogConsumer): Promise<LogConsumption> {
+  async consume(consumer: LogConsumer): Promise<LogConsumption> {
     this.consumer = consumer;
-    return Promise.resolve({
+    await consumer.assigned({ partitions: [0], epoch: this.epoch });
+    return {
       settle: ({ head }) => {
         this.settled.push(head.id);
         this.noted.emit('settled', head.id);
@@ -153,7 +157,7 @@ export class FakeLog implements InvocationLog {
         this.stopped = true;
         return Promise.resolve();
       },
-    });
+    };
   }
 
   backlog = unused;
@@ -162,16 +166,18 @@ export class FakeLog implements InvocationLog {
 
 /** A pool whose environments do what the test says. */
 export class FakePool implements WorkerPool {
-  readonly capacity = { maxEnvironments: 3, maxMemoryMiB: 1_024 };
+  readonly capacity = { maxEnvironments: 3, maxMemoryMiB: 1_024, largestMiB: 1_024 };
+  readonly claims: PartitionAssignment[] = [];
+  readonly handedOver: string[] = [];
   readonly started: string[] = [];
   readonly specs = new Map<string, ExecutionSpec>();
   readonly stopped: string[] = [];
   readonly expected: string[] = [];
-  private readonly link: ControllerLink;
+  readonly link: PoolListener;
   private readonly noted: EventEmitter;
   private readonly open = new Set<string>();
 
-  constructor(link: ControllerLink, noted: EventEmitter) {
+  constructor(link: PoolListener, noted: EventEmitter) {
     this.link = link;
     this.noted = noted;
   }
@@ -191,6 +197,16 @@ export class FakePool implements WorkerPool {
   expect({ configuration }: ExecutionSpec): void {
     this.expected.push(configuration.runtime);
     this.noted.emit('expected', configuration.runtime);
+  }
+
+  claim(assignment: PartitionAssignment): Promise<void> {
+    this.claims.push(assignment);
+    return Promise.resolve();
+  }
+
+  handOver(environmentId: string): void {
+    this.handedOver.push(environmentId);
+    this.open.delete(environmentId);
   }
 
   gone(environmentId: string, cause: EnvironmentDeparture['cause'], completion?: EnvironmentDeparture['completion']): void {
@@ -220,7 +236,7 @@ export interface Bench {
   readonly completed: (environmentId: string, assignment: Assignment, outcome?: 'success' | 'functionError') => Promise<Assignment>;
 }
 
-export async function bench(options: { readonly accountConcurrency?: number } = {}): Promise<Bench> {
+export async function bench(options: { readonly accountConcurrency?: number; readonly atStop?: 'drain' | 'handOver' } = {}): Promise<Bench> {
   const clock = new VirtualClock();
   const noted = new EventEmitter();
   const catalogue = new FakeCatalogue();
@@ -228,12 +244,13 @@ export async function bench(options: { readonly accountConcurrency?: number } = 
   const replies = new Map<string, Reply>();
   let pool: FakePool | undefined;
   const controller = await startController({
-    log, catalogue, clock,
+    name: 'c', atStop: options.atStop ?? 'drain', log, catalogue, clock,
     replies: {
       reply: ({ id }, reply) => {
         if (!replies.has(id)) replies.set(id, reply);
         noted.emit('replied', id);
       },
+      awaited: ({ id }) => Promise.resolve(!replies.has(id)),
     },
     random: () => 0,
     logger: createLogger('silent'),

@@ -18,8 +18,8 @@ class Hand {
   private deliveries = 0;
   private readonly scheduler: Scheduler;
 
-  constructor(capacity: WorkerPool['capacity'] = { maxEnvironments: 100, maxMemoryMiB: 100_000 }) {
-    this.scheduler = new Scheduler({ epoch: 1, settings: { accountConcurrency: 10_000, asyncRetryBaseMs: MINUTE_MS, keepAliveMinMs: MINUTE_MS, keepAliveMaxMs: 15 * MINUTE_MS }, capacity, decisions, random: () => 0 });
+  constructor(capacity: WorkerPool['capacity'] = { maxEnvironments: 100, maxMemoryMiB: 100_000, largestMiB: 100_000 }) {
+    this.scheduler = new Scheduler({ name: 'c', settings: { accountConcurrency: 10_000, asyncRetryBaseMs: MINUTE_MS, keepAliveMinMs: MINUTE_MS, keepAliveMaxMs: 15 * MINUTE_MS }, capacity, decisions, random: () => 0 });
   }
 
   get snapshot(): ReturnType<Scheduler['snapshot']> {
@@ -41,7 +41,7 @@ class Hand {
       v: 1, id: `i${deliveryId}`, kind: 'sync', account: record.account, functionName, functionUid: record.uid, version: '$LATEST', invokedArn: '', acceptedAtMs: this.nowMs, expiresAtMs: this.nowMs + PATIENCE_MS,
       attempt: 1, throttles: 0, traceId: '', logTail: false, payloadBytes: 0, ...change,
     };
-    this.tell({ kind: 'arrived', deliveryId, head, target: { spec: executionSpec(record, record.latest, 'us-east-1'), reservedConcurrency: undefined } });
+    this.tell({ kind: 'arrived', deliveryId, head, epoch: 1, target: { spec: executionSpec(record, record.latest, 'us-east-1'), reservedConcurrency: undefined } });
     return deliveryId;
   }
 
@@ -130,7 +130,7 @@ test('a start that the platform failed is repeated; the caller hears of it when 
 });
 
 test('room that is made for one version is not taken by another', () => {
-  const hand = new Hand({ maxEnvironments: 1, maxMemoryMiB: 10_000 });
+  const hand = new Hand({ maxEnvironments: 1, maxMemoryMiB: 10_000, largestMiB: 10_000 });
   const first = hand.arrive('a');
   const [environment = ''] = hand.started;
   hand.ready(environment);
@@ -144,7 +144,7 @@ test('room that is made for one version is not taken by another', () => {
 });
 
 test('idle environments are not pushed out where that would not make room enough', () => {
-  const hand = new Hand({ maxEnvironments: 10, maxMemoryMiB: 1_100 });
+  const hand = new Hand({ maxEnvironments: 10, maxMemoryMiB: 1_100, largestMiB: 1_100 });
   const small = hand.arrive('small');
   const [first = ''] = hand.started;
   hand.ready(first);

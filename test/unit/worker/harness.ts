@@ -195,6 +195,7 @@ function spec(objectKey: string, sha256: string, sizeBytes: number, configuratio
     id: `000000000000/trial/uid/$LATEST/${randomUUID()}`,
     account: '000000000000',
     functionName: 'trial',
+    functionUid: 'uid',
     version: '$LATEST',
     versionArn: 'arn:aws:lambda:us-east-1:000000000000:function:trial:$LATEST',
     configuration: {
