@@ -1,0 +1,112 @@
+import type { ObjectLocation } from '../../object-store/object-store.ts';
+import { AcknowledgementWindow, METADATA_FILL_LIMIT, type OffsetRun } from '../acknowledgement-window.ts';
+import { encodeNote, noteFill } from './commit-note.ts';
+import type { OffsetToCommit } from './group-member.ts';
+import type { LogTopic } from './topic-names.ts';
+
+export interface TrackState {
+  readonly topic: LogTopic;
+  readonly partition: number;
+  readonly epoch: number;
+  readonly scope: string;
+  /** As committed by the owner before. */
+  readonly watermark: number;
+  readonly settled: readonly OffsetRun[];
+  /** One above the last record when this assignment began. */
+  readonly end: number;
+}
+
+/** Kept beside the reason, so that two causes of a pause do not undo each other. */
+export type PauseReason = 'buffer' | 'notes' | 'newer' | 'poison';
+
+/** One topic of an owned partition: what was taken from it, what of that is settled, and whether more is wanted. */
+export class TopicTrack {
+  readonly topic: LogTopic;
+  readonly partition: number;
+  readonly #epoch: number;
+  readonly #scope: string;
+  readonly #window: AcknowledgementWindow;
+  readonly #end: number;
+  readonly #pauses = new Set<PauseReason>();
+  #changed = false;
+  #releasable: ObjectLocation[] = [];
+
+  constructor({ topic, partition, epoch, scope, watermark, settled, end }: TrackState) {
+    this.topic = topic;
+    this.partition = partition;
+    this.#epoch = epoch;
+    this.#scope = scope;
+    this.#window = new AcknowledgementWindow(watermark, settled);
+    this.#end = end;
+  }
+
+  /** Where the next fetch begins. */
+  get next(): number {
+    return this.#window.next;
+  }
+
+  get unsettledCount(): number {
+    return this.#window.unsettledCount;
+  }
+
+  /** Whether an earlier owner can have seen the record. */
+  inherited(offset: number): boolean {
+    return offset < this.#end;
+  }
+
+  /** False: it was taken before, by this owner or, settled, by another. */
+  take(offset: number): boolean {
+    return offset >= this.#window.next && this.#window.deliver(offset);
+  }
+
+  /** Done with for good. `release`: an object in the store that only this record speaks of. */
+  settle(offset: number, release?: ObjectLocation): void {
+    if (!this.#window.settle(offset)) return;
+    this.#changed = true;
+    if (release !== undefined) this.#releasable.push(release);
+  }
+
+  get changed(): boolean {
+    return this.#changed;
+  }
+
+  /** What is to be committed now: offset and notes of one moment, for a note that speaks of another offset than it is committed with is worth nothing. */
+  collect(): { readonly offset: OffsetToCommit; readonly release: readonly ObjectLocation[] } {
+    this.#changed = false;
+    // Notes that do not fit are left out, and what they would have said may come again: its payload has to stay.
+    const release = noteFill(this.#epoch, this.#window) <= 1 ? this.#releasable.splice(0) : [];
+    return { offset: { topic: this.topic, partition: this.partition, offset: this.#window.watermark, metadata: encodeNote(this.#epoch, this.#window, this.#scope) }, release };
+  }
+
+  /** The commit of what was collected has failed. */
+  uncollected(release: readonly ObjectLocation[]): void {
+    this.#changed = true;
+    this.#releasable.unshift(...release);
+  }
+
+  /** Whether the notes on what is settled are about to outgrow their room. */
+  get crowded(): boolean {
+    return noteFill(this.#epoch, this.#window) >= METADATA_FILL_LIMIT;
+  }
+
+  /** Whether so much room is there again that taking more makes sense. */
+  get roomy(): boolean {
+    return noteFill(this.#epoch, this.#window) < METADATA_FILL_LIMIT / 2;
+  }
+
+  get paused(): boolean {
+    return this.#pauses.size > 0;
+  }
+
+  pausedFor(reason: PauseReason): boolean {
+    return this.#pauses.has(reason);
+  }
+
+  pause(reason: PauseReason): void {
+    this.#pauses.add(reason);
+  }
+
+  resume(reason: PauseReason): void {
+    this.#pauses.delete(reason);
+  }
+}
