@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import type { Cache } from './cache.ts';
+import { checkTtl, notACounter, type Cache } from './cache.ts';
 
 export interface MemoryCacheOptions {
   readonly clock: Clock;
@@ -9,7 +9,8 @@ export interface MemoryCacheOptions {
 
 /** Some hundred bytes each. */
 const ENTRIES_MAX = 100_000;
-const TTL_MS_MAX = 24 * 60 * 60 * 1_000;
+/** Counters as {@link Cache.increment} writes them. */
+const COUNTER = /^(0|-?[1-9]\d{0,15})$/;
 
 interface CacheEntry {
   readonly value: string;
@@ -58,14 +59,15 @@ class MemoryCache implements Cache {
   async increment(key: string, by: number, ttlMs: number): Promise<number> {
     const expiresAtMs = this.#expiry(ttlMs);
     const entry = this.#live(key);
-    const sum = Number(entry?.value ?? 0) + by;
-    if (!Number.isSafeInteger(sum)) throw new RangeError(`The cache's ${key} is ${entry?.value ?? 0}; ${by} cannot be added to it. Counters are whole numbers.`);
+    const value = entry?.value ?? '0';
+    const sum = Number(value) + by;
+    if (!COUNTER.test(value) || !Number.isSafeInteger(by) || !Number.isSafeInteger(sum)) throw notACounter(key, by);
     this.#store(key, String(sum), entry?.expiresAtMs ?? expiresAtMs);
     return sum;
   }
 
   #expiry(ttlMs: number): number {
-    if (!(ttlMs >= 1 && ttlMs <= TTL_MS_MAX)) throw new RangeError(`A time to live of ${ttlMs} ms cannot be set; choose 1 to ${TTL_MS_MAX}.`);
+    checkTtl(ttlMs);
     return this.#clock.now() + ttlMs;
   }
 
@@ -95,6 +97,11 @@ class MemoryCache implements Cache {
       if (listeners.size === 0 && this.#channels.get(channel) === listeners) this.#channels.delete(channel);
       return Promise.resolve();
     });
+  }
+
+  /** Nothing is missed within a process. */
+  onGap(): () => void {
+    return () => undefined;
   }
 
   close(): Promise<void> {
