@@ -29,6 +29,8 @@ const SETTLE_IN_ATTEMPTS = 25;
 const REBUILD_MS = 500;
 /** Asking the coordinator to take the last commit. */
 const LAST_COMMIT_WAIT_MS = 2_000;
+/** Quiet topics of one partition after another are fetched for so long: a few fetches. */
+const SWEEP_MS = 250;
 /** What is being postponed when the consumption ends is waited for. */
 const LAST_POSTPONEMENTS_WAIT_MS = 2_000;
 
@@ -87,6 +89,8 @@ export class Consumption {
   /** What is committed and on its way; a second commit waits for the first. */
   #committing: Promise<void> | undefined;
   #tickTimer: Timer | undefined;
+  #sweepTimer: Timer | undefined;
+  #swept: OwnedPartition | undefined;
   #watchTimer: Timer | undefined;
   #rebuildTimer: Timer | undefined;
   #stopping: Promise<void> | undefined;
@@ -105,6 +109,7 @@ export class Consumption {
   async start(): Promise<void> {
     this.#join();
     this.#watch();
+    this.#sweep();
     try {
       await within(this.#started.promise, CONSUME_WAIT_MS, this.#options.wireClock);
     } catch (error) {
@@ -177,6 +182,19 @@ export class Consumption {
         this.#lost(member, new Error('The Kafka client has stopped working.'));
       }
       this.#watch();
+    });
+  }
+
+  /** Looks at the quiet topics of one partition at a time. */
+  #sweep(): void {
+    const { wireClock } = this.#options;
+    this.#sweepTimer = wireClock.at(wireClock.now() + SWEEP_MS, () => {
+      this.#swept?.rest();
+      const indexes = [...this.#owned.keys()].sort((a, b) => a - b);
+      const next = indexes.find((index) => index > (this.#swept?.index ?? -1)) ?? indexes[0];
+      this.#swept = next === undefined ? undefined : this.#owned.get(next);
+      this.#swept?.sweep();
+      this.#sweep();
     });
   }
 
@@ -425,6 +443,7 @@ export class Consumption {
     this.#membership = 'ended';
     this.#tickTimer?.cancel();
     this.#watchTimer?.cancel();
+    this.#sweepTimer?.cancel();
     this.#rebuildTimer?.cancel();
     for (const partition of this.#owned.values()) partition.end();
     this.#owned.clear();

@@ -80,7 +80,7 @@ export class DelayIntake {
     if (this.#over || !this.#context.mayDeliver()) return;
     const nowMs = this.#context.clock.now();
     // Paused: others wait unread.
-    const making = this.#track.paused;
+    const making = this.#track.stopped;
     let nextMs = Infinity;
     for (const held of this.#held) {
       const due = Math.max(making ? held.leaveMs : held.notBeforeMs, held.retryMs);

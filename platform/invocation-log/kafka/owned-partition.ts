@@ -7,7 +7,7 @@ import { DelayIntake } from './delay-intake.ts';
 import type { OffsetToCommit } from './group-member.ts';
 import type { DeliveryOwner, KafkaDelivery } from './kafka-delivery.ts';
 import type { PartitionContext } from './partition-context.ts';
-import { encodeDead, readRecord, type ReadRecord } from './record-format.ts';
+import { encodeDead, readRecord, type EncodedRecord, type ReadRecord } from './record-format.ts';
 import { SyncIntake } from './sync-intake.ts';
 import { DELAY_TIERS, LOG_TOPICS, type DelayTier, type LogTopic } from './topic-names.ts';
 import type { TopicTrack } from './topic-track.ts';
@@ -30,6 +30,7 @@ export interface Collected {
 export class OwnedPartition implements DeliveryOwner {
   readonly index: number;
   readonly epoch: number;
+  readonly #outlet: PartitionContext;
   readonly #context: PartitionContext;
   readonly #tracks: Readonly<Record<LogTopic, TopicTrack>>;
   readonly #sync: SyncIntake;
@@ -40,9 +41,11 @@ export class OwnedPartition implements DeliveryOwner {
   #burying = 0;
   #over = false;
 
-  constructor(context: PartitionContext, tracks: Readonly<Record<LogTopic, TopicTrack>>) {
-    this.index = context.index;
-    this.epoch = context.epoch;
+  constructor(outlet: PartitionContext, tracks: Readonly<Record<LogTopic, TopicTrack>>) {
+    this.index = outlet.index;
+    this.epoch = outlet.epoch;
+    this.#outlet = outlet;
+    const context: PartitionContext = { ...outlet, write: (topic, record) => this.#write(topic, record) };
     this.#context = context;
     this.#tracks = tracks;
     this.#sync = new SyncIntake(context, this, tracks.sync);
@@ -79,12 +82,49 @@ export class OwnedPartition implements DeliveryOwner {
     if (this.#over || fetchedFrom > track.next) return 0;
     let taken = 0;
     for (const message of messages) {
-      if (track.paused || !this.#takeOne(topic, track, message)) break;
+      if (track.stopped || !this.#takeOne(topic, track, message)) break;
       taken++;
     }
+    this.#lull(topic);
     if (topic !== 'sync') this.pump();
     this.#mindNotes();
     return taken;
+  }
+
+  #lull(topic: LogTopic): void {
+    const track = this.#tracks[topic];
+    const before = track.paused;
+    track.mindQuiet();
+    if (track.paused !== before) this.#context.fetchingChanged(topic);
+  }
+
+  /** Fetches the quiet topics too, to see whether something has come after all; until `rest`. */
+  sweep(): void {
+    for (const topic of LOG_TOPICS) {
+      const track = this.#tracks[topic];
+      if (!track.pausedFor('quiet')) continue;
+      track.resume('quiet');
+      this.#context.fetchingChanged(topic);
+    }
+  }
+
+  rest(): void {
+    for (const topic of LOG_TOPICS) this.#lull(topic);
+  }
+
+  /** Writes a record to another topic of this partition. */
+  async #write(topic: LogTopic, record: EncodedRecord): Promise<void> {
+    const track = this.#tracks[topic];
+    const before = track.paused;
+    track.expectOwn();
+    if (track.paused !== before) this.#context.fetchingChanged(topic);
+    try {
+      await this.#outlet.write(topic, record);
+    } catch (error) {
+      track.expectNoMore();
+      this.#lull(topic);
+      throw error;
+    }
   }
 
   #takeOne(topic: LogTopic, track: TopicTrack, message: KafkaMessage): boolean {

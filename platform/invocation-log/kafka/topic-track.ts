@@ -16,8 +16,11 @@ export interface TrackState {
   readonly end: number;
 }
 
-/** Kept beside the reason, so that two causes of a pause do not undo each other. */
-export type PauseReason = 'buffer' | 'notes' | 'newer' | 'poison';
+/**
+ * Why nothing more is fetched; kept apart, so that two causes of a pause do not undo each other. `quiet`: there is nothing more, as far as this
+ * owner knows, who alone writes to the topic (see {@link TopicTrack.expectOwn}); all others: there is no room.
+ */
+export type PauseReason = 'buffer' | 'notes' | 'newer' | 'poison' | 'quiet';
 
 /** One topic of an owned partition: what was taken from it, what of that is settled, and whether more is wanted. */
 export class TopicTrack {
@@ -28,6 +31,9 @@ export class TopicTrack {
   readonly #window: AcknowledgementWindow;
   readonly #end: number;
   readonly #pauses = new Set<PauseReason>();
+  readonly #ownerWrites: boolean;
+  /** Written by this owner and not met yet. */
+  #expected = 0;
   #changed = false;
   #releasable: ObjectLocation[] = [];
 
@@ -38,6 +44,8 @@ export class TopicTrack {
     this.#scope = scope;
     this.#window = new AcknowledgementWindow(watermark, settled);
     this.#end = end;
+    this.#ownerWrites = topic !== 'sync' && topic !== 'async';
+    this.mindQuiet();
   }
 
   /** Where the next fetch begins. */
@@ -56,6 +64,7 @@ export class TopicTrack {
 
   /** False: it was taken before, by this owner or, settled, by another. */
   take(offset: number): boolean {
+    if (this.#expected > 0) this.#expected--;
     return offset >= this.#window.next && this.#window.deliver(offset);
   }
 
@@ -94,8 +103,34 @@ export class TopicTrack {
     return noteFill(this.#epoch, this.#window) < METADATA_FILL_LIMIT / 2;
   }
 
+  /** Not fetched. */
   get paused(): boolean {
     return this.#pauses.size > 0;
+  }
+
+  /** Paused for want of room. */
+  get stopped(): boolean {
+    return this.#pauses.size > (this.#pauses.has('quiet') ? 1 : 0);
+  }
+
+  /**
+   * This owner is writing a record to the topic. Only a partition's owner writes to its overflow and delay topics, so what it has not written is not
+   * there, and the topic need not be fetched; each partition in a fetch costs client and broker time, at every fetch. (A former owner's last write may still
+   * arrive: quiet topics are looked at from time to time.)
+   */
+  expectOwn(): void {
+    this.#expected++;
+    this.#pauses.delete('quiet');
+  }
+
+  /** It has failed. */
+  expectNoMore(): void {
+    if (this.#expected > 0) this.#expected--;
+  }
+
+  /** Lets the topic be quiet if everything in it has been met. */
+  mindQuiet(): void {
+    if (this.#ownerWrites && this.#expected === 0 && this.#window.next >= this.#end) this.#pauses.add('quiet');
   }
 
   pausedFor(reason: PauseReason): boolean {
