@@ -5,6 +5,8 @@ import type { Readable } from 'node:stream';
  *
  * Atomic: a reader sees a whole object, the one before or the one after a `put`, never a mixture; a `put` that was cut short leaves
  * what was there. A resolved `put` survives a crash.
+ *
+ * Every method may reject with {@link StoreUnavailableError}. Then it is not known whether a `put` or `delete` has happened, or still will.
  */
 export interface ObjectStore {
   /**
@@ -20,7 +22,7 @@ export interface ObjectStore {
    */
   get(location: ObjectLocation, range?: ByteRange): Promise<StoredObject>;
   /** Removes an object; removing what is not there is no error. */
-  delete(location: ObjectLocation): Promise<void>;
+  delete(location: ObjectLocation, options?: DeleteOptions): Promise<void>;
   /** Keys with a prefix, in UTF-8 order, after `after`. Rejects with {@link NoSuchBucketError}. */
   list(query: ObjectQuery): Promise<ObjectPage>;
   /** Makes a bucket. One that exists already is no error; `created` tells. Names follow S3's rules, otherwise {@link InvalidBucketNameError}. */
@@ -45,6 +47,22 @@ export interface PutOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   readonly httpHeaders?: StoredHttpHeaders;
   readonly condition?: { readonly kind: 'absent' } | { readonly kind: 'etag'; readonly etag: string };
+  /** `all` by default. */
+  readonly detail?: SummaryDetail;
+}
+
+/**
+ * How much of an object's summary a caller needs: `all`; or `essential`, what costs nothing on any driver: key, size and ETag exactly, the
+ * time of its last change to a second or two, everything else as it happens to be at hand.
+ */
+export type SummaryDetail = 'all' | 'essential';
+
+export interface DeleteOptions {
+  /**
+   * `once`: the removal is never tried again underneath, so that none can arrive after the one that took effect. For callers that rely on
+   * nothing being removed that is made after this removal.
+   */
+  readonly attempts?: 'once';
 }
 
 /** Headers that S3 keeps with an object and gives back with it (S3 user guide, "Working with object metadata", system-defined). */
@@ -79,6 +97,8 @@ export interface ObjectQuery {
   readonly after?: string;
   /** 1 to 1,000. */
   readonly limit: number;
+  /** `all` by default. */
+  readonly detail?: SummaryDetail;
 }
 
 export interface ObjectPage {
@@ -110,4 +130,12 @@ export class InvalidObjectKeyError extends Error {
 /** The range begins after the object's end. */
 export class InvalidRangeError extends Error {
   override readonly name = 'InvalidRangeError';
+}
+/** The body is larger than the driver can store as one object; nothing was stored. */
+export class ObjectTooLargeError extends Error {
+  override readonly name = 'ObjectTooLargeError';
+}
+/** The store cannot be reached, does not answer in time, or says that it cannot serve now. The message tells the cause and no secret. */
+export class StoreUnavailableError extends Error {
+  override readonly name = 'StoreUnavailableError';
 }
