@@ -28,7 +28,7 @@ import { parseEndpoint } from './s3/endpoint.ts';
 import { parseRefusal, type S3RefusedError } from './s3/failures.ts';
 import { bareEtag, putHeaders, summaryOf } from './s3/headers.ts';
 import { listingQuery, parseBuckets, parseListing, type Listing } from './s3/listing.ts';
-import { S3Requests, signingClient, type S3Credentials } from './s3/requests.ts';
+import { credentialsOf, S3Requests, signingClient, type S3Credentials } from './s3/requests.ts';
 import { bodyOf, MAX_OBJECT_BYTES, spool, type Body } from './s3/spool.ts';
 import { escapeXml } from './s3/xml.ts';
 import { compareUtf8 } from './utf8-order.ts';
@@ -97,7 +97,7 @@ class MinioObjectStore implements S3ObjectStore {
   constructor(options: S3ObjectStoreOptions) {
     const { region, bucketPrefix = '', ca, maxSockets = MAX_SOCKETS, timeoutMs = TIMEOUT_MS } = options;
     if (bucketPrefix !== '') checkPrefix(bucketPrefix);
-    const credentials = { accessKey: options.accessKey, secretKey: options.secretKey, ...(options.sessionToken === undefined ? {} : { sessionToken: options.sessionToken }) };
+    const credentials = credentialsOf(options);
     this.#requests = new S3Requests({ endpoint: parseEndpoint(options.endpoint), credentials, region, ca, maxSockets, timeoutMs });
     this.#presigner = signingClient({ endpoint: parseEndpoint(options.publicEndpoint ?? options.endpoint), credentials, region });
     this.#prefix = bucketPrefix;

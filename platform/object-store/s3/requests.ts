@@ -5,13 +5,18 @@ import { StoreUnavailableError } from '../object-store.ts';
 import type { Endpoint } from './endpoint.ts';
 import { isReset, parseRefusal, toUnavailable, type S3RefusedError } from './failures.ts';
 import { bodyOf, type Body } from './spool.ts';
-import { S3Transport } from './transport.ts';
+import { NOT_IMPLEMENTED, S3Transport } from './transport.ts';
 
 export interface S3Credentials {
   readonly accessKey: string;
   readonly secretKey: string;
   /** Of temporary credentials. */
   readonly sessionToken?: string;
+}
+
+/** The credentials alone, of options that hold more. */
+export function credentialsOf({ accessKey, secretKey, sessionToken }: S3Credentials): S3Credentials {
+  return { accessKey, secretKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
 }
 
 export interface S3RequestsOptions {
@@ -52,7 +57,7 @@ const MAX_IN_FLIGHT = 4_096;
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 
 /** All that are answers to us; the others are the transport's. */
-const ANSWERS = Array.from({ length: 300 }, (_, offset) => 200 + offset);
+const ANSWERS = [...Array.from({ length: 300 }, (_, offset) => 200 + offset), NOT_IMPLEMENTED];
 
 const EMPTY = bodyOf(Buffer.alloc(0));
 
@@ -76,7 +81,7 @@ export class S3Requests {
   }
 
   /**
-   * Resolves to any answer below 500, its body unread. Rejects with {@link StoreUnavailableError} where there is none.
+   * Resolves to any answer that was meant for us, its body unread. Rejects with {@link StoreUnavailableError} where there is none.
    */
   async send(request: S3Request): Promise<IncomingMessage> {
     if (this.#inFlight >= MAX_IN_FLIGHT) throw new StoreUnavailableError(`${request.what}: ${MAX_IN_FLIGHT} requests to the S3 server at ${this.#endpoint.display} wait already.`);
@@ -135,8 +140,8 @@ export class S3Requests {
   #attempt({ method, bucket, key, query, headers, body = EMPTY }: S3Request): Promise<IncomingMessage> {
     const carriesBody = method === 'PUT';
     const all: Record<string, string> = { ...headers, ...(carriesBody ? { 'content-length': String(body.sizeBytes) } : {}) };
-    // Over TLS the library signs no hash of the body; the MD5 guards it on its way.
-    if (carriesBody && this.#endpoint.tls) all['content-md5'] = body.md5.toString('base64');
+    // Over TLS the library signs no hash of the body, so this guards it on its way; some requests demand it.
+    if (carriesBody) all['content-md5'] = body.md5.toString('base64');
     const target = { method, headers: all, query: query ?? '', ...(bucket === undefined ? {} : { bucketName: bucket }), ...(key === undefined ? {} : { objectName: key }) };
     return this.#client.makeRequestStreamAsync(target, body.open(), this.#endpoint.tls ? '' : body.sha256, ANSWERS, this.#region);
   }

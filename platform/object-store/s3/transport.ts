@@ -23,6 +23,8 @@ const MAX_RESTS = 20;
 
 /** 499 and 520 are what proxies before an S3 server say for it (they are on the client library's own list of what passes). */
 const BUSY_STATUSES = new Set([408, 429, 499]);
+/** A refusal for good. */
+export const NOT_IMPLEMENTED = 501;
 
 type OnResponse = (response: http.IncomingMessage) => void;
 
@@ -78,7 +80,7 @@ export class S3Transport {
       const status = incoming.statusCode ?? 0;
       if (status >= 400 && options.method !== 'GET' && options.method !== 'HEAD') request.shouldKeepAlive = false;
       // The library would throw such an answer away unread, and its connection with it.
-      if (status >= 500 || BUSY_STATUSES.has(status)) failBusy(request, incoming, status);
+      if ((status >= 500 && status !== NOT_IMPLEMENTED) || BUSY_STATUSES.has(status)) failBusy(request, incoming, status);
       else onResponse(incoming);
     });
     return request;
