@@ -61,7 +61,7 @@ export async function startEmbedded(settings: Settings, options: EmbeddedOptions
     // Stopping goes the other way round: the gateway first, then the controller with its pool, then the stores.
     const roles: { controller?: Controller; worker?: Worker } = {};
     closers.push(async () => roles.controller?.stop());
-    const replies = new PendingReplies(clock);
+    const replies = new PendingReplies({ clock });
     const gateway = await startGateway({ log, catalogue, store, functionLogs, replies, clock, random: Math.random, logger, signingSecret, settings });
     closers.push(() => gateway.stop());
     url = gateway.url;

@@ -39,10 +39,6 @@ export class Polls implements ControllerLink {
     this.submit({ kind: 'environmentGone', departure });
   };
 
-  knows(environmentId: string): boolean {
-    return this.outstanding.has(environmentId);
-  }
-
   /** An environment is about to be started, or was taken over. */
   expect(environmentId: string): void {
     this.outstanding.set(environmentId, undefined);

@@ -1,7 +1,7 @@
 import type { Clock } from '../platform/clock.ts';
 import type { FunctionCatalogue } from '../platform/functions/function-catalogue.ts';
 import { partitionOf, type Delivery, type InvocationLog, type PartitionAssignment } from '../platform/invocation-log/invocation-log.ts';
-import type { FunctionKey } from '../platform/model/execution-spec.ts';
+import { functionKey } from '../platform/model/execution-spec.ts';
 import type { ControllerLink, HeldEnvironment } from '../platform/protocol/controller-link.ts';
 import type { CallerChannel } from '../platform/protocol/reply.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
@@ -72,7 +72,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     next: polls.next,
     responded: polls.responded,
     gone: polls.gone,
-    adopted: (environment) => void controller?.adopt(environment),
+    adopted: (environment) => controller?.adopt(environment) ?? Promise.resolve(false),
     capacityChanged: (capacity) => controller?.resize(capacity),
   });
   controller = new RunningController(options, polls, pool);
@@ -157,13 +157,14 @@ class RunningController implements Controller {
   }
 
   /** An environment that an earlier owner has left running. */
-  async adopt(environment: HeldEnvironment): Promise<void> {
-    const { environmentId, spec } = environment;
-    this.polls.expect(environmentId);
-    const target = await this.targetOf(spec);
-    if (!this.polls.knows(environmentId)) return;
-    if (target === undefined || !this.ownsFunction(`${spec.account}/${spec.functionName}`)) this.pool.stop(environmentId);
-    else this.loop.submit({ kind: 'adopted', environment, target });
+  async adopt(environment: HeldEnvironment): Promise<boolean> {
+    if (!this.ownsFunction(environment.spec)) return false;
+    const target = knownTarget(this.options.catalogue, environment.spec) ?? (await this.targetOf(environment.spec));
+    // Asked again: it may have become another owner's function meanwhile.
+    if (target === undefined || !this.ownsFunction(environment.spec)) return false;
+    this.polls.expect(environment.environmentId);
+    this.loop.submit({ kind: 'adopted', environment, target });
+    return true;
   }
 
   /** What the environment's function is now; where the registry cannot say, what the environment was started from. */
@@ -176,8 +177,8 @@ class RunningController implements Controller {
     }
   }
 
-  private ownsFunction(key: FunctionKey): boolean {
-    return this.partitionEpochs.has(partitionOf(key, this.options.log.partitions));
+  private ownsFunction({ account, functionName }: HeldEnvironment['spec']): boolean {
+    return this.partitionEpochs.has(partitionOf(functionKey(account, functionName), this.options.log.partitions));
   }
 
   private async assigned(assignment: PartitionAssignment): Promise<void> {

@@ -49,7 +49,7 @@ type Ending = Pick<Delivered, 'deliveryId' | 'head'>;
 /** How an invocation ended whose delivery is still to come. */
 interface Conclusion {
   readonly kind: InvocationKind;
-  readonly outcome: Completion['outcome'];
+  readonly outcome: Exclude<Completion['outcome'], 'notRun'>;
   readonly errorBody: Buffer | undefined;
 }
 
@@ -141,7 +141,8 @@ export class Ledger {
 
   /** The environment says how it ended. */
   complete(work: Work, { outcome, errorBody }: Completion): void {
-    if (work.deliveryId === UNDELIVERED) this.conclude(work, { kind: work.head.kind, outcome, errorBody });
+    if (outcome === 'notRun') this.lose(work);
+    else if (work.deliveryId === UNDELIVERED) this.conclude(work, { kind: work.head.kind, outcome, errorBody });
     else if (outcome === 'success') this.succeed(work);
     else this.functionFailed(work, errorBody);
   }

@@ -315,7 +315,7 @@ export class Scheduler {
       return;
     }
     const { turn } = this;
-    measuredDuration(environment.version.estimates, Math.max(completion.durationMs, turn.nowMs - environment.startedWorkAtMs));
+    if (completion.outcome !== 'notRun') measuredDuration(environment.version.estimates, Math.max(completion.durationMs, turn.nowMs - environment.startedWorkAtMs));
     this.endWork(environment, work);
     this.ledger.complete(work, completion);
     this.free(environment);

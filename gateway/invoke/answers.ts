@@ -1,32 +1,37 @@
 import type { ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream';
+import { LOG_TAIL_BYTES_MAX } from '../../platform/model/limits.ts';
 import type { Home } from '../../platform/model/function-reference.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
-import type { Reply } from '../../platform/protocol/reply.ts';
+import type { IncomingReply } from '../replies/incoming-reply.ts';
 import type { LambdaApiError } from '../lambda-api/errors.ts';
 import { errorResponse } from '../lambda-api/rest-json/response.ts';
 import * as faults from './faults.ts';
 
-/** The last 4 KB of the log, as `LogType=Tail` promises ("Invoke", X-Amz-Log-Result). */
-const MAX_LOG_TAIL_BYTES = 4_096;
-
 /** Sends a reply to its caller. A caller that has gone away meanwhile is not an error. */
-export function sendReply(response: ServerResponse, invocation: InvocationRecord, reply: Reply, home: Home): void {
+export function sendReply(response: ServerResponse, invocation: InvocationRecord, reply: IncomingReply, home: Home): void {
   if (reply.kind === 'rejected') {
     sendError(response, invocation.id, faults.rejected(reply.rejection, home, invocation.functionName));
     return;
   }
-  if (!writable(response)) return;
+  const { body } = reply;
+  if (!writable(response)) {
+    if ('stream' in body) body.stream.resume();
+    return;
+  }
   const headers = [
     'Content-Type', (reply.kind === 'success' ? reply.contentType : undefined) ?? 'application/json',
-    'Content-Length', String(reply.body.length),
+    'Content-Length', String('stream' in body ? body.bytes : body.length),
     'x-amzn-RequestId', invocation.id,
     'X-Amz-Executed-Version', invocation.version,
     'X-Amzn-Trace-Id', invocation.traceId,
   ];
   if (reply.kind === 'functionError') headers.push('X-Amz-Function-Error', reply.functionError);
-  if (reply.logTail !== undefined) headers.push('X-Amz-Log-Result', reply.logTail.subarray(-MAX_LOG_TAIL_BYTES).toString('base64'));
+  if (reply.logTail !== undefined) headers.push('X-Amz-Log-Result', reply.logTail.subarray(-LOG_TAIL_BYTES_MAX).toString('base64'));
   response.writeHead(200, headers);
-  response.end(reply.body);
+  // A worker that dies in the middle leaves a response that is too short for its length, which no client takes for a whole one.
+  if ('stream' in body) pipeline(body.stream, response, () => undefined);
+  else response.end(body);
 }
 
 /** 202 for an accepted event, 204 for a dry run. */

@@ -5,7 +5,6 @@ import { LogUnavailableError, type InvocationLog } from '../../platform/invocati
 import type { Home } from '../../platform/model/function-reference.ts';
 import { INIT_LIMIT_MS, MAX_EVENT_AGE_MS } from '../../platform/model/limits.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
-import type { Reply } from '../../platform/protocol/reply.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import { readBody } from '../http/read-body.ts';
 import { payloadTooLarge, type LambdaApiError } from '../lambda-api/errors.ts';
@@ -99,11 +98,12 @@ export class InvokeHandler {
     return undefined;
   }
 
-  async #run(response: ServerResponse, record: InvocationRecord, target: InvokeTarget): Promise<LambdaApiError | undefined> {
+  async #run(response: ServerResponse, invocation: InvocationRecord, target: InvokeTarget): Promise<LambdaApiError | undefined> {
     const { replies, log, maxWaitingSync, home } = this.#options;
     if (replies.size >= maxWaitingSync) return faults.tooManyWaiting();
-    const deadlineMs = record.expiresAtMs + target.timeoutMs + REPLY_MARGIN_MS;
-    replies.expect(record.id, deadlineMs, (reply: Reply) => sendReply(response, record, reply, home));
+    const deadlineMs = invocation.expiresAtMs + target.timeoutMs + REPLY_MARGIN_MS;
+    const record = replies.addressed(invocation, deadlineMs);
+    replies.expect(record, deadlineMs, (reply) => sendReply(response, record, reply, home));
     try {
       await log.append(record);
       return undefined;

@@ -1,12 +1,23 @@
 import type { Clock, Timer } from '../../platform/clock.ts';
-import type { CallerChannel, Reply } from '../../platform/protocol/reply.ts';
+import { INLINE_PAYLOAD_BYTES_MAX } from '../../platform/model/limits.ts';
+import type { InvocationRecord } from '../../platform/model/invocation.ts';
+import type { CallerChannel } from '../../platform/protocol/reply.ts';
+import type { IncomingReply } from '../replies/incoming-reply.ts';
 
 /** How often overdue callers are looked for. One timer for all: a timer per invocation would cost more than the invocation. */
 const SWEEP_INTERVAL_MS = 1_000;
 
 interface Waiting {
   readonly deadlineMs: number;
-  readonly answer: (reply: Reply) => void;
+  readonly answer: (reply: IncomingReply) => void;
+  /** Kept for whoever runs the invocation, where it is too large to travel with the record. */
+  readonly payload: Buffer | undefined;
+}
+
+export interface PendingRepliesOptions {
+  readonly clock: Clock;
+  /** Where replies from other processes come in: a URL that is good for this caller until its deadline. Absent where there are no other processes. */
+  readonly addressOf?: (invocationId: string, deadlineMs: number) => string;
 }
 
 /**
@@ -18,21 +29,34 @@ interface Waiting {
 export class PendingReplies implements CallerChannel {
   readonly #waiting = new Map<string, Waiting>();
   readonly #clock: Clock;
+  readonly #addressOf: PendingRepliesOptions['addressOf'];
   #sweep: Timer | undefined;
   #idle: (() => void) | undefined;
 
-  constructor(clock: Clock) {
+  constructor({ clock, addressOf }: PendingRepliesOptions) {
     this.#clock = clock;
+    this.#addressOf = addressOf;
   }
 
   get size(): number {
     return this.#waiting.size;
   }
 
+  /** The record as it travels: with the address for its reply, where there is one. */
+  addressed(record: InvocationRecord, deadlineMs: number): InvocationRecord {
+    return this.#addressOf === undefined ? record : { ...record, replyTo: this.#addressOf(record.id, deadlineMs) };
+  }
+
   /** Calls `answer` once, with the reply or at the deadline. */
-  expect(invocationId: string, deadlineMs: number, answer: (reply: Reply) => void): void {
-    this.#waiting.set(invocationId, { deadlineMs, answer });
+  expect(record: InvocationRecord, deadlineMs: number, answer: (reply: IncomingReply) => void): void {
+    const payload = record.replyTo !== undefined && record.payload.length > INLINE_PAYLOAD_BYTES_MAX ? record.payload : undefined;
+    this.#waiting.set(record.id, { deadlineMs, answer, payload });
     this.#sweep ??= this.#clock.at(this.#clock.now() + SWEEP_INTERVAL_MS, () => this.#answerOverdue());
+  }
+
+  /** The payload that was kept for an invocation whose caller still waits. */
+  payload(invocationId: string): Buffer | undefined {
+    return this.#waiting.get(invocationId)?.payload;
   }
 
   /** Nobody waits for this reply any more. */
@@ -41,7 +65,7 @@ export class PendingReplies implements CallerChannel {
     this.#afterRemoval();
   }
 
-  reply(invocation: { readonly id: string }, reply: Reply): void {
+  reply(invocation: { readonly id: string }, reply: IncomingReply): void {
     const waiting = this.#waiting.get(invocation.id);
     if (waiting === undefined) return;
     this.#waiting.delete(invocation.id);

@@ -1,6 +1,6 @@
-import { availableParallelism, homedir, totalmem } from 'node:os';
-import { isAbsolute, resolve } from 'node:path';
+import { availableParallelism, hostname, totalmem } from 'node:os';
 import type { LogLevel } from '../telemetry/logger.ts';
+import { integer, oneOf, optional, optionalFile, path, secret, text, type Setting } from './setting.ts';
 
 /** Every setting of a running Sluice, parsed and checked. Names of variables and their meaning: {@link SETTINGS}. */
 export interface Settings {
@@ -20,18 +20,45 @@ export interface Settings {
   readonly prestartedPerRuntime: number;
   readonly maxWaitingSync: number;
   readonly python: string;
-}
-
-/** One row of the configuration reference. */
-export interface Setting<Value> {
-  readonly variable: string;
-  readonly description: string;
-  /** As the operator would write it; shown in the reference. */
-  readonly defaultText: string;
-  /** Where the default follows from the machine: how, in words, for the reference. */
-  readonly machineDefault?: string;
-  /** Throws an Error whose message says what is allowed. */
-  readonly parse: (text: string) => Value;
+  /** Where the invocation log is: `sqlite:` in the data folder, or `kafka://host:port,host:port`. */
+  readonly log: string;
+  /** Where objects, functions and function logs are: `file:` in the data folder, or an S3 server `s3://host:port`, `s3s://host:port` with TLS. */
+  readonly store: string;
+  /** Where gateways, controllers and workers hear of each other's changes: `memory:` in one process, or `redis://host:port`, `rediss://` with TLS. */
+  readonly cache: string;
+  readonly partitions: number;
+  readonly topicPrefix: string;
+  readonly topicReplication: number;
+  readonly topicMinInsync: number;
+  readonly topicRetentionMs: number;
+  readonly kafkaTls: 'on' | 'off';
+  readonly kafkaCaFile: string | undefined;
+  readonly kafkaCertFile: string | undefined;
+  readonly kafkaKeyFile: string | undefined;
+  readonly kafkaSasl: 'off' | 'plain' | 'scram-sha-256' | 'scram-sha-512';
+  readonly kafkaUsername: string | undefined;
+  readonly kafkaPassword: string | undefined;
+  readonly kafkaSessionMs: number;
+  readonly s3AccessKey: string | undefined;
+  readonly s3SecretKey: string | undefined;
+  readonly s3Region: string;
+  readonly s3CaFile: string | undefined;
+  readonly s3PublicUrl: string | undefined;
+  readonly bucketPrefix: string;
+  readonly functionLogDays: number;
+  readonly redisUsername: string | undefined;
+  readonly redisPassword: string | undefined;
+  readonly redisCaFile: string | undefined;
+  readonly cachePrefix: string;
+  readonly secret: string | undefined;
+  readonly joinToken: string | undefined;
+  readonly internalHost: string;
+  readonly internalPort: number;
+  readonly internalUrl: string | undefined;
+  readonly controllers: string | undefined;
+  readonly workerName: string;
+  readonly endpointUrl: string | undefined;
+  readonly stopPatienceMs: number;
 }
 
 export type SettingsTable = { readonly [Name in keyof Settings]: Setting<Settings[Name]> };
@@ -55,6 +82,42 @@ export const SETTINGS: SettingsTable = {
   prestartedPerRuntime: integer('SLUICE_PRESTARTED', 2, 0, 100, 'Processes started ahead for each runtime in use; 0 turns it off.'),
   maxWaitingSync: integer('SLUICE_MAX_WAITING_SYNC', 10_000, 1, 1_000_000, 'Synchronous callers that may wait at once; further ones are throttled.'),
   python: text('SLUICE_PYTHON', 'python3', 'Python interpreter that runs python3.x functions.', /^\S.*$/, 'a command or path'),
+  log: text('SLUICE_LOG', 'sqlite:', 'The invocation log: `sqlite:` in the data folder of one process, or `kafka://host:port,host:port`.', /^(sqlite:|kafka:\/\/[^\s,/@]+:\d+(,[^\s,/@]+:\d+)*)$/, 'sqlite: or kafka://host:port,host:port'),
+  store: text('SLUICE_STORE', 'file:', 'Objects, functions and function logs: `file:` in the data folder of one process, or an S3 server: `s3://host:port`, `s3s://host:port` with TLS.', /^(file:|s3s?:\/\/[^\s/@]+)$/, 'file:, s3://host:port or s3s://host:port; keys have settings of their own'),
+  cache: text('SLUICE_CACHE', 'memory:', 'How processes hear of changes: `memory:` within one process, or `redis://host:port`, `rediss://host:port` with TLS.', /^(memory:|rediss?:\/\/[^\s/@]+(\/\d+)?)$/, 'memory:, redis://host:port or rediss://host:port; the password has a setting of its own'),
+  partitions: integer('SLUICE_PARTITIONS', 32, 1, 512, 'Partitions of each topic of the invocation log: the most controllers that can share the work. Cannot be changed once topics exist.'),
+  topicPrefix: text('SLUICE_TOPIC_PREFIX', 'sluice', 'Begins the name of every Kafka topic and of the consumer group.', /^[a-zA-Z0-9._-]{1,100}$/, 'up to 100 letters, digits, dots, underscores and hyphens'),
+  topicReplication: integer('SLUICE_TOPIC_REPLICATION', 1, 1, 32, 'Replicas of topics that Sluice creates: 3 in production.'),
+  topicMinInsync: integer('SLUICE_TOPIC_MIN_INSYNC', 1, 1, 32, '`min.insync.replicas` of topics that Sluice creates: 2 in production. An event is accepted once so many replicas have it.'),
+  topicRetentionMs: integer('SLUICE_TOPIC_RETENTION_MS', 7 * 86_400_000, 3_600_000, 10 * 365 * 86_400_000, '`retention.ms` of topics that Sluice creates: above the maximum age of events (6 h) and the longest outage to survive.'),
+  kafkaTls: oneOf('SLUICE_KAFKA_TLS', ['off', 'on'], 'off', 'Whether brokers are spoken to over TLS.'),
+  kafkaCaFile: optionalFile('SLUICE_KAFKA_CA_FILE', 'PEM file with the authority of the brokers\' certificates.'),
+  kafkaCertFile: optionalFile('SLUICE_KAFKA_CERT_FILE', 'PEM file with this client\'s certificate, where brokers ask for one.'),
+  kafkaKeyFile: optionalFile('SLUICE_KAFKA_KEY_FILE', 'PEM file with the key of that certificate.'),
+  kafkaSasl: oneOf('SLUICE_KAFKA_SASL', ['off', 'plain', 'scram-sha-256', 'scram-sha-512'], 'off', 'How to say who this is to brokers.'),
+  kafkaUsername: optional('SLUICE_KAFKA_USERNAME', 'User name for SASL.', /^\S+$/, 'a name without spaces'),
+  kafkaPassword: secret('SLUICE_KAFKA_PASSWORD', 'Password for SASL.', /^.+$/, 'a password'),
+  kafkaSessionMs: integer('SLUICE_KAFKA_SESSION_MS', 10_000, 2_000, 300_000, 'A controller that Kafka has not heard of for so long is taken for dead, and its functions go to others.'),
+  s3AccessKey: optional('SLUICE_S3_ACCESS_KEY', 'Access key of the S3 server.', /^\S+$/, 'an access key'),
+  s3SecretKey: secret('SLUICE_S3_SECRET_KEY', 'Secret key of the S3 server.', /^\S+$/, 'a secret key'),
+  s3Region: text('SLUICE_S3_REGION', 'us-east-1', 'Region of the S3 server.', /^[a-z0-9-]+$/, 'a region'),
+  s3CaFile: optionalFile('SLUICE_S3_CA_FILE', 'PEM file with the authority of the S3 server\'s certificate.'),
+  s3PublicUrl: optional('SLUICE_S3_PUBLIC_URL', 'Where clients reach the S3 server, for URLs that they download code from; by default as Sluice does.', /^https?:\/\/\S+$/, 'a URL'),
+  bucketPrefix: text('SLUICE_BUCKET_PREFIX', '', 'Begins the name of every bucket on the S3 server, so that several Sluices can share one.', /^[a-z0-9.-]{0,20}$/, 'at most 20 lower-case letters, digits, dots and hyphens'),
+  functionLogDays: integer('SLUICE_FUNCTION_LOG_DAYS', 30, 1, 3_650, 'How long function logs are kept on the S3 server.'),
+  redisUsername: optional('SLUICE_REDIS_USERNAME', 'User name for Redis.', /^\S+$/, 'a name without spaces'),
+  redisPassword: secret('SLUICE_REDIS_PASSWORD', 'Password for Redis.', /^.+$/, 'a password'),
+  redisCaFile: optionalFile('SLUICE_REDIS_CA_FILE', 'PEM file with the authority of the Redis server\'s certificate.'),
+  cachePrefix: text('SLUICE_CACHE_PREFIX', 'sluice:', 'Begins every key and channel in Redis.', /^[\w.:-]{1,50}$/, 'at most 50 letters, digits, dots, colons, underscores and hyphens'),
+  secret: secret('SLUICE_SECRET', 'Shared by the gateways and controllers of one Sluice, which know each other and their workers by it; at least 32 characters.', /^\S{32,}$/, 'at least 32 characters without spaces, for example from `openssl rand -hex 32`'),
+  joinToken: secret('SLUICE_JOIN_TOKEN', 'What a worker shows its controllers, from `sluice token`; where it is not set, the worker makes one from SLUICE_SECRET.', /^\S+\.\d+\.[\w-]+$/, 'a token from `sluice token`'),
+  internalHost: text('SLUICE_INTERNAL_HOST', '127.0.0.1', 'Address for Sluice\'s own processes, health checks and metrics; never the one that clients reach.', /^\S+$/, 'an address or host name'),
+  internalPort: integer('SLUICE_INTERNAL_PORT', 0, 0, 65_535, 'Port for the same; 0 takes a free one.'),
+  internalUrl: optional('SLUICE_INTERNAL_URL', 'Where other processes reach that address, if not at the machine\'s own.', /^http:\/\/\S+$/, 'a URL that begins with http://'),
+  controllers: optional('SLUICE_CONTROLLERS', 'Controllers for a worker to serve, besides those that it hears of through the cache; a name that stands for several addresses is all of them.', /^http:\/\/[^\s,]+(,http:\/\/[^\s,]+)*$/, 'http://host:port,http://host:port'),
+  workerName: text('SLUICE_WORKER_NAME', hostname(), 'Names the worker among all.', /^[\w.-]{1,200}$/, 'up to 200 letters, digits, dots, underscores and hyphens', 'the host name'),
+  endpointUrl: optional('SLUICE_ENDPOINT_URL', 'What functions get as `AWS_ENDPOINT_URL`: where they reach a gateway.', /^https?:\/\/\S+$/, 'a URL'),
+  stopPatienceMs: integer('SLUICE_STOP_PATIENCE_MS', 25_000, 0, 3_600_000, 'How long a worker that stops lets running invocations finish; below what its supervisor grants it.'),
 };
 
 /** A setting is wrong. The message names the variable, its value and what is allowed. */
@@ -80,64 +143,23 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     try {
       return setting.parse(value);
     } catch (error) {
-      throw new SettingsError(`${setting.variable}=${value} is not valid: ${(error as Error).message}.`);
+      throw new SettingsError(`${setting.variable}${setting.secret === true ? '' : `=${value}`} is not valid: ${(error as Error).message}.`);
     }
   };
   const settings = Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, read(name as keyof Settings)])) as unknown as Settings;
   if (settings.keepAliveMaxMs < settings.keepAliveMinMs) {
     throw new SettingsError(`SLUICE_KEEP_ALIVE_MAX_MS=${settings.keepAliveMaxMs} is below SLUICE_KEEP_ALIVE_MIN_MS=${settings.keepAliveMinMs}; raise the one or lower the other.`);
   }
+  for (const [chosen, needed] of dependencies(settings)) {
+    const missing = needed.filter((name) => settings[name] === undefined).map((name) => SETTINGS[name].variable);
+    if (missing.length > 0) throw new SettingsError(`${chosen} needs ${missing.join(' and ')}, which ${missing.length === 1 ? 'is' : 'are'} not set.`);
+  }
   return settings;
 }
 
-function integer(variable: string, byDefault: number, min: number, max: number, description: string, machineDefault?: string): Setting<number> {
-  return {
-    variable,
-    description,
-    ...(machineDefault === undefined ? {} : { machineDefault }),
-    defaultText: String(byDefault),
-    parse(value) {
-      const number = Number(value);
-      if (!/^\d+$/.test(value) || number < min || number > max) throw new Error(`give a whole number from ${min} to ${max}`);
-      return number;
-    },
-  };
-}
-
-function text(variable: string, byDefault: string, description: string, pattern: RegExp, form: string): Setting<string> {
-  return {
-    variable,
-    description,
-    defaultText: byDefault,
-    parse(value) {
-      if (!pattern.test(value)) throw new Error(`give ${form}`);
-      return value;
-    },
-  };
-}
-
-function path(variable: string, byDefault: string, description: string, machineDefault?: string): Setting<string> {
-  return {
-    variable,
-    description,
-    ...(machineDefault === undefined ? {} : { machineDefault }),
-    defaultText: byDefault,
-    parse(value) {
-      const expanded = value.replace(/^~(?=\/|$)/, homedir());
-      return isAbsolute(expanded) ? expanded : resolve(expanded);
-    },
-  };
-}
-
-function oneOf<Choice extends string>(variable: string, choices: readonly Choice[], byDefault: Choice, description: string): Setting<Choice> {
-  return {
-    variable,
-    description,
-    defaultText: byDefault,
-    parse(value) {
-      const choice = choices.find((candidate) => candidate === value);
-      if (choice === undefined) throw new Error(`give one of ${choices.join(', ')}`);
-      return choice;
-    },
-  };
+/** What must be set with what, where it is chosen. */
+function* dependencies(settings: Settings): Generator<readonly [string, readonly (keyof Settings)[]]> {
+  if (settings.store.startsWith('s3')) yield [`SLUICE_STORE=${settings.store}`, ['s3AccessKey', 's3SecretKey']];
+  if (settings.kafkaSasl !== 'off') yield [`SLUICE_KAFKA_SASL=${settings.kafkaSasl}`, ['kafkaUsername', 'kafkaPassword']];
+  if (settings.kafkaCertFile !== undefined) yield ['SLUICE_KAFKA_CERT_FILE', ['kafkaKeyFile']];
 }

@@ -39,7 +39,8 @@ export interface Completion {
   readonly epoch: number;
   /** Echo of {@link Assignment}'s: a late report of one attempt is not taken for that of the next. */
   readonly deliveryId: number;
-  readonly outcome: 'success' | 'functionError';
+  /** `notRun`: its payload could not be had, so it never reached the function. */
+  readonly outcome: 'success' | 'functionError' | 'notRun';
   readonly durationMs: number;
   /** The error body for the retry's bookkeeping and the destination record: JSON, at most 256 KiB; only on `functionError`. */
   readonly errorBody?: Buffer;

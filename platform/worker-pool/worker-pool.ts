@@ -32,8 +32,11 @@ export interface WorkerPool {
 
 /** What a pool tells the controller: what its environments say, and what becomes of the pool itself. */
 export interface PoolListener extends ControllerLink {
-  /** An environment of an earlier owner is this controller's now. It polls, or leaves, like one that was started here. */
-  adopted(environment: HeldEnvironment): void;
+  /**
+   * A worker holds an environment of an earlier owner. True: it is this controller's now, and polls, or leaves, like one that was started here, but not before
+   * the promise has resolved. False: its function is not this controller's, or does not exist any more and the environment is to stop. Never rejects.
+   */
+  adopted(environment: HeldEnvironment): Promise<boolean>;
   capacityChanged(capacity: PoolCapacity): void;
 }
 

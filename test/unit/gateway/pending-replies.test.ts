@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PendingReplies } from '../../../gateway/invoke/pending-replies.ts';
-import type { Reply } from '../../../platform/protocol/reply.ts';
+import type { IncomingReply } from '../../../gateway/replies/incoming-reply.ts';
+import { invocation } from '../../support/log-consumer.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
-const success: Reply = { kind: 'success', body: Buffer.from('1') };
+const success: IncomingReply = { kind: 'success', body: Buffer.from('1') };
 
 test('a caller gets the first reply, once', () => {
-  const pending = new PendingReplies(new VirtualClock());
-  const answers: Reply[] = [];
-  pending.expect('a', 10_000, (reply) => answers.push(reply));
+  const pending = new PendingReplies({ clock: new VirtualClock() });
+  const answers: IncomingReply[] = [];
+  pending.expect(invocation({ id: 'a' }), 10_000, (reply) => answers.push(reply));
   pending.reply({ id: 'a' }, success);
   pending.reply({ id: 'a' }, { kind: 'rejected', rejection: { code: 'expired' } });
   assert.deepEqual(answers, [success]);
@@ -17,14 +18,14 @@ test('a caller gets the first reply, once', () => {
 });
 
 test('a reply to nobody is dropped', () => {
-  new PendingReplies(new VirtualClock()).reply({ id: 'nobody' }, success);
+  new PendingReplies({ clock: new VirtualClock() }).reply({ id: 'nobody' }, success);
 });
 
 test('a caller whose reply never comes is answered at its deadline (invariant 4)', () => {
   const clock = new VirtualClock();
-  const pending = new PendingReplies(clock);
-  const answers: Reply[] = [];
-  pending.expect('a', clock.now() + 5_000, (reply) => answers.push(reply));
+  const pending = new PendingReplies({ clock });
+  const answers: IncomingReply[] = [];
+  pending.expect(invocation({ id: 'a' }), clock.now() + 5_000, (reply) => answers.push(reply));
   clock.advance(4_000);
   assert.equal(answers.length, 0);
   clock.advance(2_000);
@@ -32,10 +33,10 @@ test('a caller whose reply never comes is answered at its deadline (invariant 4)
 });
 
 test('idle resolves with the last answer, and close answers everybody', async () => {
-  const pending = new PendingReplies(new VirtualClock());
+  const pending = new PendingReplies({ clock: new VirtualClock() });
   const answers: string[] = [];
-  pending.expect('a', 10_000, (reply) => answers.push(reply.kind));
-  pending.expect('b', 10_000, (reply) => answers.push(reply.kind));
+  pending.expect(invocation({ id: 'a' }), 10_000, (reply) => answers.push(reply.kind));
+  pending.expect(invocation({ id: 'b' }), 10_000, (reply) => answers.push(reply.kind));
   const idle = pending.idle();
   pending.close();
   await idle;

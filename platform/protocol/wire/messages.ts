@@ -1,0 +1,165 @@
+import type { ExecutionSpec } from '../../model/execution-spec.ts';
+import type { InvocationRecord } from '../../model/invocation.ts';
+import type { Assignment, Completion, EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../controller-link.ts';
+import { decodeFrame, encodeFrame } from './frame.ts';
+
+/**
+ * What a worker and a controller say to each other over HTTP. The worker dials, always; version 1:
+ *
+ * - `POST /v1/sessions` with a join token: {@link SessionRequest} → 201 {@link SessionGrant}. All that follows carries the session's token, and is
+ *   answered 410 once the controller does not know the session: the worker opens another one.
+ * - `POST /v1/sessions/S/instructions`: {@link InstructionsRequest} → {@link InstructionsAnswer}, held open for {@link INSTRUCTIONS_HOLD_MS} while there is
+ *   nothing to say; so it is the session's heartbeat in both directions.
+ * - `POST /v1/sessions/S/environments/E/next?seq=N`: an {@link EnvironmentPoll} → an {@link Answer}. The answer's HTTP header comes as soon as the poll has
+ *   been taken in, its body when there is something to do. A poll is sent again under the same number when its answer was lost, and is then not
+ *   taken in twice.
+ * - `POST /v1/sessions/S/held`: {@link HeldRequest} → {@link HeldAnswer}: environments of another owner that this controller may claim.
+ * - `POST /v1/sessions/S/departures`: {@link DeparturesRequest} → 204. May be repeated.
+ * - `POST /v1/sessions/S/retirements`: {@link RetirementsRequest} → 204: environments that the worker would like to stop. One that has nothing to do has
+ *   departed by the answer, and its poll is answered with `stop`; one that was given something meanwhile goes on.
+ * - `DELETE /v1/sessions/S` → 204: the worker leaves; it holds nothing any more.
+ *
+ * Either side ignores members that it does not know; what cannot be ignored gets another version in the path.
+ */
+export const PROTOCOL_VERSION = 1;
+
+/** A worker is heard of at least so often. */
+export const INSTRUCTIONS_HOLD_MS = 2_000;
+/** An idle environment polls anew after this long, so that a connection that is dead unnoticed is not waited on for ever. */
+export const NEXT_HOLD_MS = 60_000;
+
+export interface WorkerRoom {
+  readonly maxEnvironments: number;
+  readonly maxMemoryMiB: number;
+}
+
+export interface SessionRequest {
+  readonly v: typeof PROTOCOL_VERSION;
+  readonly worker: string;
+  /** Another one for each process: a worker that was started again holds nothing of what it held before. */
+  readonly instance: string;
+  /** What this controller may use of it: its room, divided by the controllers that it serves. */
+  readonly room: WorkerRoom;
+}
+
+export interface SessionGrant {
+  readonly session: string;
+  readonly token: string;
+  readonly controller: string;
+  /** Of the log: they decide which functions a claim means. */
+  readonly partitions: number;
+}
+
+export type Instruction =
+  | { readonly do: 'open'; readonly environmentId: string; readonly spec: ExecutionSpec }
+  | { readonly do: 'close'; readonly environmentId: string }
+  | { readonly do: 'expect'; readonly spec: ExecutionSpec }
+  /** Functions of these partitions are the controller's now: say what you hold of them, under `claim`. */
+  | { readonly do: 'claim'; readonly claim: number; readonly partitions: readonly number[]; readonly epoch: number }
+  /** The controller stops: open no session with it again until it is announced anew. */
+  | { readonly do: 'leave' };
+
+export interface InstructionsRequest {
+  /** The number of the last instruction that was carried out; they are repeated until then. 0: none. */
+  readonly acknowledged: number;
+  readonly room: WorkerRoom;
+}
+
+export interface InstructionsAnswer {
+  readonly instructions: readonly (Instruction & { readonly number: number })[];
+}
+
+export interface HeldRequest {
+  /** Undefined: nobody's at present; offered to whom it may concern. */
+  readonly claim?: number;
+  readonly environments: readonly HeldEnvironment[];
+}
+
+export interface HeldAnswer {
+  /** Ids of those that are the controller's now. */
+  readonly adopted: readonly string[];
+}
+
+export interface DeparturesRequest {
+  readonly departures: readonly WireDeparture[];
+}
+
+export interface RetirementsRequest {
+  readonly environmentIds: readonly string[];
+}
+
+/** The answer to a poll. */
+export type Answer =
+  | Assignment
+  /** Nothing to do so far: poll again under the same number. */
+  | { readonly kind: 'again' }
+  /** The environment is another controller's, or will be: wait until it is claimed. */
+  | { readonly kind: 'moved' };
+
+type WireCompletion = Omit<Completion, 'errorBody'> & { readonly errorBody?: string };
+type WireDeparture = Omit<EnvironmentDeparture, 'completion'> & { readonly completion?: WireCompletion };
+type WirePoll =
+  | Extract<EnvironmentPoll, { kind: 'initialized' }>
+  | (Omit<Extract<EnvironmentPoll, { kind: 'initFailed' }>, 'errorBody'> & { readonly errorBody: string })
+  | (Omit<Extract<EnvironmentPoll, { kind: 'completed' }>, 'completion'> & { readonly completion: WireCompletion });
+
+export function encodePoll(poll: EnvironmentPoll): string {
+  return JSON.stringify(wirePoll(poll));
+}
+
+function wirePoll(poll: EnvironmentPoll): WirePoll {
+  switch (poll.kind) {
+    case 'initialized':
+      return poll;
+    case 'initFailed':
+      return { ...poll, errorBody: poll.errorBody.toString('base64') };
+    case 'completed':
+      return { ...poll, completion: wireCompletion(poll.completion) };
+  }
+}
+
+/** Throws for what is no poll. */
+export function decodePoll(text: string): EnvironmentPoll {
+  const poll = JSON.parse(text) as WirePoll;
+  switch (poll.kind) {
+    case 'initialized':
+      return poll;
+    case 'initFailed':
+      return { ...poll, errorBody: Buffer.from(poll.errorBody, 'base64') };
+    case 'completed':
+      return { ...poll, completion: completionOf(poll.completion) };
+    default:
+      throw new TypeError(`${String((poll as { kind?: unknown }).kind)} is no kind of poll; this controller speaks version ${PROTOCOL_VERSION} of the protocol.`);
+  }
+}
+
+export function wireDeparture({ completion, ...departure }: EnvironmentDeparture): WireDeparture {
+  return completion === undefined ? departure : { ...departure, completion: wireCompletion(completion) };
+}
+
+export function departureOf({ completion, ...departure }: WireDeparture): EnvironmentDeparture {
+  return completion === undefined ? departure : { ...departure, completion: completionOf(completion) };
+}
+
+function wireCompletion({ errorBody, ...completion }: Completion): WireCompletion {
+  return errorBody === undefined ? completion : { ...completion, errorBody: errorBody.toString('base64') };
+}
+
+function completionOf({ errorBody, ...completion }: WireCompletion): Completion {
+  return errorBody === undefined ? completion : { ...completion, errorBody: Buffer.from(errorBody, 'base64') };
+}
+
+export function encodeAnswer(answer: Answer): Buffer {
+  if (answer.kind !== 'invoke') return encodeFrame(answer);
+  const { invocation, ...rest } = answer;
+  const { payload, ...head } = invocation;
+  return encodeFrame({ ...rest, invocation: head }, payload);
+}
+
+/** Undefined for what is no answer: it was cut short. */
+export function decodeAnswer(bytes: Buffer): Answer | undefined {
+  const frame = decodeFrame(bytes);
+  if (frame === undefined) return undefined;
+  const head = frame.head as Exclude<Answer, { kind: 'invoke' }> | (Omit<Extract<Answer, { kind: 'invoke' }>, 'invocation'> & { readonly invocation: Omit<InvocationRecord, 'payload'> });
+  return head.kind === 'invoke' ? { ...head, invocation: { ...head.invocation, payload: frame.body } } : head;
+}

@@ -1,0 +1,74 @@
+import type { Clock, Timer } from '../../clock.ts';
+import type { Assignment, ControllerLink, EnvironmentPoll } from '../../protocol/controller-link.ts';
+import { NEXT_HOLD_MS, type Answer } from '../../protocol/wire/messages.ts';
+
+/**
+ * One environment's polls as they come over a network that may lose an answer: each has a number, and the same number means the same poll. It is taken in
+ * once; when it comes again it gets the answer that it would have got, or has had.
+ */
+export class EnvironmentPolls {
+  readonly #link: Pick<ControllerLink, 'next'>;
+  readonly #clock: Clock;
+  #number = -1;
+  #answered: Answer | undefined;
+  #waiting: ((answer: Answer) => void) | undefined;
+  #hold: Timer | undefined;
+  #closed = false;
+
+  constructor(link: Pick<ControllerLink, 'next'>, clock: Clock) {
+    this.#link = link;
+    this.#clock = clock;
+  }
+
+  /** It has been given an invocation and has not said yet that it is done with it. */
+  get busy(): boolean {
+    return this.#answered?.kind === 'invoke';
+  }
+
+  /** The answer to poll number `number`; rejects with RangeError for one that is over. */
+  next(number: number, poll: EnvironmentPoll): Promise<Answer> {
+    if (this.#closed) return Promise.resolve({ kind: 'moved' });
+    if (number < this.#number) return Promise.reject(new RangeError(`Poll ${number} of an environment came after poll ${this.#number}.`));
+    this.#settle({ kind: 'again' });
+    if (number === this.#number && this.#answered !== undefined) return Promise.resolve(this.#answered);
+    const answer = new Promise<Answer>((resolve) => {
+      this.#waiting = resolve;
+      this.#hold = this.#clock.at(this.#clock.now() + NEXT_HOLD_MS, () => this.#settle({ kind: 'again' }));
+    });
+    if (number > this.#number) {
+      this.#number = number;
+      this.#answered = undefined;
+      void this.#link.next(poll).then((assignment) => this.#assign(number, assignment));
+    }
+    return answer;
+  }
+
+  #assign(number: number, assignment: Assignment): void {
+    if (this.#closed || number !== this.#number) return;
+    this.#answered = assignment;
+    this.#settle(assignment);
+  }
+
+  /** Answers an environment that waits for something to do that it is to stop; whether it did wait. */
+  retire(): boolean {
+    if (this.#closed || this.#answered !== undefined || this.#number < 0) return false;
+    this.#answered = { kind: 'stop' };
+    this.#settle(this.#answered);
+    return true;
+  }
+
+  /** The environment is another controller's now, or gone. */
+  close(): void {
+    this.#closed = true;
+    this.#answered = undefined;
+    this.#settle({ kind: 'moved' });
+  }
+
+  #settle(answer: Answer): void {
+    this.#hold?.cancel();
+    this.#hold = undefined;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.(answer);
+  }
+}

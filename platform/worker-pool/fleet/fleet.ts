@@ -1,0 +1,291 @@
+import type { Clock } from '../../clock.ts';
+import type { PartitionAssignment } from '../../invocation-log/invocation-log.ts';
+import type { ExecutionSpec } from '../../model/execution-spec.ts';
+import type { EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../../protocol/controller-link.ts';
+import type { Answer, SessionRequest, WorkerRoom } from '../../protocol/wire/messages.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import { CLAIM_PATIENCE_MS, type PoolCapacity, type PoolListener, type WorkerPool } from '../worker-pool.ts';
+import { EnvironmentPolls } from './environment-polls.ts';
+import { place } from './placement.ts';
+import { WorkerSession, type SessionEnd } from './worker-session.ts';
+
+export interface FleetOptions {
+  readonly listener: PoolListener;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface FleetEnvironment {
+  readonly id: string;
+  readonly spec: ExecutionSpec;
+  readonly polls: EnvironmentPolls;
+  /** Undefined while no worker has room for it. */
+  session: WorkerSession | undefined;
+}
+
+/** A claim that workers are still to answer. */
+interface Claim {
+  readonly number: number;
+  readonly unanswered: Set<WorkerSession>;
+  readonly done: () => void;
+}
+
+/** How long a stop waits for workers to take notice of it. */
+const CLOSE_PATIENCE_MS = 5_000;
+
+/**
+ * {@link WorkerPool} of workers in processes of their own, which open sessions with this controller ({@link ../../protocol/wire/messages.ts}). An environment for
+ * which no worker has room waits here for one, within the time that the scheduler gives a start.
+ */
+export class Fleet implements WorkerPool {
+  readonly #options: FleetOptions;
+  readonly #sessions = new Map<string, WorkerSession>();
+  readonly #environments = new Map<string, FleetEnvironment>();
+  /** Those without a session, in the order in which they were asked for. */
+  readonly #unplaced = new Set<FleetEnvironment>();
+  #claim: Claim | undefined;
+  /** All partitions that are this controller's: told to workers that come later. */
+  readonly #claimed = new Map<number, number>();
+  #claims = 0;
+  #closing: (() => void) | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+  }
+
+  get capacity(): PoolCapacity {
+    let [maxEnvironments, maxMemoryMiB, largestMiB] = [0, 0, 0];
+    for (const { room } of this.#sessions.values()) {
+      if (room.maxEnvironments === 0) continue;
+      maxEnvironments += room.maxEnvironments;
+      maxMemoryMiB += room.maxMemoryMiB;
+      largestMiB = Math.max(largestMiB, room.maxMemoryMiB);
+    }
+    return { maxEnvironments, maxMemoryMiB, largestMiB };
+  }
+
+  get workers(): readonly WorkerSession[] {
+    return [...this.#sessions.values()];
+  }
+
+  get waitingForRoom(): number {
+    return this.#unplaced.size;
+  }
+
+  // What the controller wants
+
+  start(environmentId: string, spec: ExecutionSpec): void {
+    const environment: FleetEnvironment = { id: environmentId, spec, polls: new EnvironmentPolls(this.#options.listener, this.#options.clock), session: undefined };
+    this.#environments.set(environmentId, environment);
+    if (this.#closed !== undefined) {
+      queueMicrotask(() => this.#gone(environment, { environmentId, cause: { kind: 'cannotStart', message: 'The worker pool is closed.' } }));
+      return;
+    }
+    this.#unplaced.add(environment);
+    this.#placeWaiting();
+  }
+
+  stop(environmentId: string): void {
+    const environment = this.#environments.get(environmentId);
+    if (environment === undefined) return;
+    const { session } = environment;
+    if (session?.live === true) session.instruct({ do: 'close', environmentId });
+    else queueMicrotask(() => this.#gone(environment, { environmentId, cause: session === undefined ? { kind: 'stopped' } : { kind: 'workerLost' } }));
+  }
+
+  expect(spec: ExecutionSpec): void {
+    for (const session of this.#sessions.values()) session.instruct({ do: 'expect', spec });
+  }
+
+  async claim({ partitions, epoch }: PartitionAssignment): Promise<void> {
+    for (const partition of partitions) this.#claimed.set(partition, epoch);
+    if (this.#sessions.size === 0) return;
+    const { clock } = this.#options;
+    this.#claim?.done();
+    await new Promise<void>((resolve) => {
+      const timer = clock.at(clock.now() + CLAIM_PATIENCE_MS, () => claim.done());
+      const claim: Claim = {
+        number: ++this.#claims,
+        unanswered: new Set(this.#sessions.values()),
+        done: () => {
+          timer.cancel();
+          if (this.#claim === claim) this.#claim = undefined;
+          resolve();
+        },
+      };
+      this.#claim = claim;
+      for (const session of claim.unanswered) session.instruct({ do: 'claim', claim: claim.number, partitions, epoch });
+    });
+  }
+
+  handOver(environmentId: string): void {
+    const environment = this.#environments.get(environmentId);
+    if (environment !== undefined) this.#forget(environment);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    const { clock } = this.#options;
+    for (const environment of this.#environments.values()) this.stop(environment.id);
+    if (this.#environments.size > 0) {
+      await new Promise<void>((resolve) => {
+        const patience = clock.at(clock.now() + CLOSE_PATIENCE_MS, resolve);
+        this.#closing = () => {
+          patience.cancel();
+          resolve();
+        };
+      });
+    }
+    for (const environment of [...this.#environments.values()]) this.#gone(environment, { environmentId: environment.id, cause: { kind: 'workerLost' } });
+    for (const session of [...this.#sessions.values()]) {
+      session.instruct({ do: 'leave' });
+      // After the instruction has gone out with the poll that waits for it.
+      await Promise.resolve();
+      session.end('left');
+    }
+  }
+
+  // What workers say
+
+  session(id: string): WorkerSession | undefined {
+    return this.#sessions.get(id);
+  }
+
+  open({ worker, instance, room }: SessionRequest): WorkerSession {
+    for (const other of [...this.#sessions.values()]) {
+      if (other.worker === worker && (other.instance !== instance || other.live)) other.end('replaced');
+    }
+    const session = new WorkerSession({ worker, instance, room, clock: this.#options.clock, onEnd: (ended, why) => this.#sessionEnded(ended, why) });
+    this.#sessions.set(session.id, session);
+    // It may hold environments of an owner that is gone.
+    const byEpoch = Map.groupBy(this.#claimed, ([, epoch]) => epoch);
+    for (const [epoch, entries] of byEpoch) session.instruct({ do: 'claim', claim: ++this.#claims, partitions: entries.map(([partition]) => partition), epoch });
+    this.#capacityChanged();
+    return session;
+  }
+
+  roomChanged(session: WorkerSession, room: WorkerRoom): void {
+    if (room.maxEnvironments === session.room.maxEnvironments && room.maxMemoryMiB === session.room.maxMemoryMiB) return;
+    session.room = room;
+    this.#capacityChanged();
+  }
+
+  /** The ids of those that are this controller's from now on. */
+  async held(session: WorkerSession, claim: number | undefined, environments: readonly HeldEnvironment[]): Promise<readonly string[]> {
+    const verdicts = await Promise.all(environments.map((held) => this.#adopt(session, held)));
+    if (this.#claim !== undefined && this.#claim.number === claim) {
+      this.#claim.unanswered.delete(session);
+      if (this.#claim.unanswered.size === 0) this.#claim.done();
+    }
+    return environments.filter((_, index) => verdicts[index]).map(({ environmentId }) => environmentId);
+  }
+
+  async #adopt(session: WorkerSession, held: HeldEnvironment): Promise<boolean> {
+    const { listener, clock } = this.#options;
+    const known = this.#environments.get(held.environmentId);
+    if (known !== undefined) return known.session === session || this.#rejoined(known, session);
+    if (this.#closed !== undefined) return false;
+    // Entered before the controller hears of it: it may want to stop it at once.
+    const environment: FleetEnvironment = { id: held.environmentId, spec: held.spec, polls: new EnvironmentPolls(listener, clock), session: undefined };
+    this.#settleOn(environment, session);
+    const taken = await listener.adopted(held);
+    if (!taken && this.#environments.get(held.environmentId) === environment) this.#forget(environment);
+    return taken;
+  }
+
+  /** The worker has opened another session, and this environment, which was busy all along, is back with it. */
+  #rejoined(environment: FleetEnvironment, session: WorkerSession): boolean {
+    if (environment.session?.live === true || environment.session?.worker !== session.worker) return false;
+    this.#settleOn(environment, session);
+    return true;
+  }
+
+  next(session: WorkerSession, environmentId: string, number: number, poll: EnvironmentPoll): Promise<Answer> {
+    const environment = this.#environments.get(environmentId);
+    if (environment?.session !== session) return Promise.resolve({ kind: 'moved' });
+    return environment.polls.next(number, poll);
+  }
+
+  departed(session: WorkerSession, departure: EnvironmentDeparture): void {
+    const environment = this.#environments.get(departure.environmentId);
+    if (environment?.session === session) this.#gone(environment, departure);
+  }
+
+  /** The worker would like to stop this environment: it may where it has nothing to do. */
+  retire(session: WorkerSession, environmentId: string): void {
+    const environment = this.#environments.get(environmentId);
+    if (environment?.session === session && environment.polls.retire()) this.#gone(environment, { environmentId, cause: { kind: 'stopped' } });
+  }
+
+  // Bookkeeping
+
+  #settleOn(environment: FleetEnvironment, session: WorkerSession): void {
+    this.#environments.set(environment.id, environment);
+    this.#leaveSession(environment);
+    environment.session = session;
+    session.environments++;
+    session.memoryMiB += environment.spec.configuration.memoryMiB;
+    session.learnCode(environment.spec.configuration.code.sha256);
+  }
+
+  #leaveSession(environment: FleetEnvironment): void {
+    const { session } = environment;
+    if (session === undefined) return;
+    session.environments--;
+    session.memoryMiB -= environment.spec.configuration.memoryMiB;
+    environment.session = undefined;
+  }
+
+  #forget(environment: FleetEnvironment): void {
+    this.#environments.delete(environment.id);
+    this.#unplaced.delete(environment);
+    environment.polls.close();
+    this.#leaveSession(environment);
+    this.#placeWaiting();
+    if (this.#environments.size === 0) this.#closing?.();
+  }
+
+  #gone(environment: FleetEnvironment, departure: EnvironmentDeparture): void {
+    if (this.#environments.get(environment.id) !== environment) return;
+    this.#forget(environment);
+    this.#options.listener.gone(departure);
+  }
+
+  #placeWaiting(): void {
+    if (this.#unplaced.size === 0) return;
+    for (const environment of this.#unplaced) {
+      const { memoryMiB, code } = environment.spec.configuration;
+      const candidates = [...this.#sessions.values()].map((session) => ({ session, ...session.room, environments: session.environments, memoryMiB: session.memoryMiB, knowsCode: session.knowsCode(code.sha256) }));
+      const chosen = place(candidates, memoryMiB)?.session;
+      if (chosen === undefined) continue;
+      this.#unplaced.delete(environment);
+      this.#settleOn(environment, chosen);
+      chosen.instruct({ do: 'open', environmentId: environment.id, spec: environment.spec });
+    }
+  }
+
+  #sessionEnded(session: WorkerSession, why: SessionEnd): void {
+    this.#sessions.delete(session.id);
+    this.#claim?.unanswered.delete(session);
+    if (this.#claim?.unanswered.size === 0) this.#claim.done();
+    if (why === 'closed' || why === 'silent') this.#options.logger.warn({ worker: session.worker, why }, 'a worker is lost');
+    for (const environment of [...this.#environments.values()]) {
+      if (environment.session !== session) continue;
+      // A worker that says nothing may still run what it was given (invariant 3): that has its lease. What runs nothing is not lost by giving it up.
+      if (why === 'silent' && environment.polls.busy) continue;
+      this.#gone(environment, { environmentId: environment.id, cause: { kind: 'workerLost' } });
+    }
+    this.#capacityChanged();
+  }
+
+  #capacityChanged(): void {
+    if (this.#closed !== undefined) return;
+    this.#options.listener.capacityChanged(this.capacity);
+    this.#placeWaiting();
+  }
+}

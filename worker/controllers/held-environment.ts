@@ -1,0 +1,82 @@
+import { headOf } from '../../platform/invocation-log/record-head.ts';
+import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
+import type { Assignment, Completion, EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../../platform/protocol/controller-link.ts';
+import type { ControllerSession } from './controller-session.ts';
+
+interface PendingPoll {
+  readonly poll: EnvironmentPoll;
+  readonly number: number;
+  readonly resolve: (assignment: Assignment) => void;
+  /** A controller has taken it in: another one need not hear of what it reports. */
+  taken: boolean;
+}
+
+/**
+ * What the worker knows of one of its environments and the controllers.
+ *
+ * Its *home* is the session of the controller that owns its function. Without one it is *parked*: it goes on with what it runs, keeps what it would
+ * report, and waits for a controller that claims it.
+ */
+export class HeldEnvironmentState {
+  readonly spec: ExecutionSpec;
+  home: ControllerSession | undefined;
+  /** Under which it was opened or claimed: only a later owner may claim it. */
+  epoch: number;
+  /** Since when it is parked; on the clock. */
+  parkedAtMs: number | undefined;
+  /** Ends the poll that is under way at its home. */
+  abort = new AbortController();
+  pending: PendingPoll | undefined;
+  /** Its process is gone, and how: waits for a controller to tell. */
+  departure: EnvironmentDeparture | undefined;
+  /** A completion that no poll will carry, since the environment stops instead of polling. */
+  lastCompletion: Completion | undefined;
+  #running: HeldEnvironment['running'] | undefined;
+  #startedAt = 0;
+  #polls = 0;
+
+  constructor(spec: ExecutionSpec, home: ControllerSession, epoch: number) {
+    this.spec = spec;
+    this.home = home;
+    this.epoch = epoch;
+  }
+
+  get busy(): boolean {
+    return this.pending === undefined && this.#running !== undefined;
+  }
+
+  polls(poll: EnvironmentPoll, resolve: (assignment: Assignment) => void): void {
+    this.pending = { poll, number: this.#polls++, resolve, taken: false };
+  }
+
+  given({ invocation, epoch, deliveryId }: Extract<Assignment, { kind: 'invoke' }>): void {
+    this.#running = { head: headOf(invocation), epoch, deliveryId, ranMs: 0 };
+    this.#startedAt = performance.now();
+  }
+
+  /** A controller knows how its last invocation ended. */
+  told(): void {
+    this.#running = undefined;
+    if (this.pending !== undefined) this.pending.taken = true;
+  }
+
+  /** Whether it has an invocation whose end no controller has been told of. */
+  get untold(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** As a controller that claims it is told of it. */
+  report(environmentId: string): HeldEnvironment {
+    const running = this.#running;
+    return { environmentId, spec: this.spec, ...(running === undefined ? {} : { running: { ...running, ranMs: Math.round(performance.now() - this.#startedAt) } }) };
+  }
+
+  /** The poll for a new home: what the former one has heard already is not said again. */
+  pollForNewHome(): PendingPoll | undefined {
+    const { pending } = this;
+    if (pending?.taken !== true || pending.poll.kind !== 'completed') return pending;
+    const { environmentId } = pending.poll;
+    this.pending = { ...pending, poll: { kind: 'initialized', environmentId, initDurationMs: 0 }, taken: false };
+    return this.pending;
+  }
+}
