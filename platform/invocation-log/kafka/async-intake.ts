@@ -125,8 +125,12 @@ export class AsyncIntake {
       return;
     }
     const entry = this.#entry(track, offset, record);
-    if (track === this.#main && this.#decide(record.key) === 'move') this.#move(entry);
-    else this.#enqueue(entry, track === this.#main ? 'main' : 'overflow');
+    if (track === this.#main && this.#decide(record.key) === 'move') {
+      this.#move(entry);
+      return;
+    }
+    this.#enqueue(entry, track === this.#main ? 'main' : 'overflow');
+    this.pump();
   }
 
   #entry(track: TopicTrack, offset: number, { key, head, payload, marks }: Readable): Entry {
@@ -193,9 +197,18 @@ export class AsyncIntake {
     if (!this.#context.mayDeliver()) return this.#full('main') ? 'stop' : 'keep';
     const unwanted = this.#queues.inFlightOf(key) >= this.#wanted(key);
     const noisy = this.#overflowing(key) || this.#queues.queuedOf(key, 'main') >= OVERFLOW_THRESHOLD || (unwanted && this.#full('main'));
-    if (noisy) return this.#moving < MOVING_MAX && this.#movingBytes < this.#context.memory.share / 2 ? 'move' : 'stop';
+    if (noisy) return this.#mayMove() ? 'move' : 'stop';
     if (!unwanted && this.#queues.inFlight < consumer.maxInFlight) return 'keep';
     return this.#full('main') ? 'stop' : 'keep';
+  }
+
+  /** What cannot be moved goes back to where it waited, so there has to be room for it there too. */
+  #mayMove(): boolean {
+    return this.#mayCarry() && this.#queues.size('main') < 2 * BUFFER_RECORDS_MAX && this.#queues.bytes('main') < this.#context.memory.share;
+  }
+
+  #mayCarry(): boolean {
+    return this.#moving < MOVING_MAX && this.#movingBytes < this.#context.memory.share / 2;
   }
 
   #overflowing(key: FunctionKey): boolean {
@@ -243,7 +256,7 @@ export class AsyncIntake {
       if (!track.pausedFor('buffer')) continue;
       const half = this.#queues.size(lane) <= BUFFER_RECORDS_MAX / 2 && this.#queues.bytes(lane) <= this.#context.memory.share / 4;
       // With room left after giving out, what waits is not wanted: further ones of it can be moved, and others pass.
-      const passable = lane === 'main' && this.#context.mayDeliver() && this.#hasRoom();
+      const passable = lane === 'main' && this.#context.mayDeliver() && this.#hasRoom() && this.#mayMove();
       if (!(half || passable) || (lane === 'main' && (this.#moving > MOVING_MAX / 2 || this.#movingBytes > this.#context.memory.share / 4))) continue;
       track.resume('buffer');
       this.#context.fetchingChanged(track.topic);
@@ -255,6 +268,26 @@ export class AsyncIntake {
     this.#queues.wake();
     this.pump();
     this.mindNotes();
+    if (this.#full('main') && this.#context.mayDeliver()) this.#moveNewest();
+  }
+
+  /** Moves what could not be moved when it came, from the end, so that a function's records keep their order. */
+  #moveNewest(): void {
+    const newest: Entry[] = [];
+    const left = new Map<FunctionKey, number>();
+    for (const entry of [...this.#inMain.values()].reverse()) {
+      if (newest.length === BUFFER_RECORDS_MAX / 2) break;
+      if (entry.state !== 'queued' || entry.lane !== 'main') continue;
+      const queued = left.get(entry.key) ?? this.#queues.queuedOf(entry.key, 'main');
+      if (queued <= OVERFLOW_THRESHOLD) continue;
+      left.set(entry.key, queued - 1);
+      newest.push(entry);
+    }
+    for (const entry of newest.reverse()) {
+      if (!this.#mayCarry()) break;
+      this.#queues.remove(entry, 'main');
+      this.#move(entry);
+    }
   }
 
   settle(delivery: KafkaDelivery): void {
@@ -382,10 +415,12 @@ export class AsyncIntake {
         this.#context.fetchingChanged(track.topic);
       }
     }
-    if (this.#main.pausedFor('notes') && this.#context.mayDeliver()) this.#spillLowest();
+    if (this.#main.pausedFor('notes')) this.spill();
   }
 
-  #spillLowest(): void {
+  /** Spills the lowest unsettled records of the main topic, some at a time. */
+  spill(): void {
+    if (!this.#context.mayDeliver()) return;
     let left = SPILL_RECORDS - this.#moving;
     for (const entry of this.#inMain.values()) {
       if (left <= 0) break;

@@ -3,9 +3,10 @@ import type { Clock } from '../../clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { LogUnavailableError, type LogBacklog } from '../invocation-log.ts';
 import { KafkaClient, type KafkaConnection } from './client.ts';
-import { decodeNote } from './commit-note.ts';
 import type { Consumption } from './consumption.ts';
+import type { CommittedOffset } from './group-member.ts';
 import { within } from './producer-lane.ts';
+import { unsettledIn } from './takeover.ts';
 import { DELAY_TIERS, type LogTopic, type TopicNames } from './topic-names.ts';
 
 const ANSWER_WAIT_MS = 5_000;
@@ -42,7 +43,14 @@ export class BacklogReader {
         ANSWER_WAIT_MS,
         clock,
       );
-      const notes = new Map(committed.flatMap(({ topic, partitions }) => partitions.map((part): [string, typeof part] => [`${topic}/${part.partition}`, part])));
+      const offsets = new Map(
+        committed.flatMap(({ topic: name, partitions }) =>
+          partitions.map(({ partition, offset, metadata }): [string, CommittedOffset] => {
+            const topic = names.topicOf(name) ?? 'async';
+            return [`${topic}/${partition}`, { topic, partition, offset: Number(offset) < 0 ? undefined : Number(offset), metadata: metadata ?? '' }];
+          }),
+        ),
+      );
       let waiting = 0;
       let delayed = 0;
       for (const { topic, parts } of extents) {
@@ -52,7 +60,7 @@ export class BacklogReader {
           const isDelay = topic !== 'async' && topic !== 'overflow';
           const count =
             own === undefined
-              ? unsettledIn(names, topic, partition, { start: Number(low), end }, notes.get(`${names.nameOf(topic)}/${partition}`))
+              ? unsettledIn(names, topic, partition, { start: Number(low), end }, offsets.get(`${topic}/${partition}`))
               : Math.max(0, end - own.next(topic)) + (isDelay ? own.unsettled(topic) : 0);
           if (isDelay) delayed += count;
           else waiting += count;
@@ -84,11 +92,4 @@ export class BacklogReader {
     this.#live?.client.abandon();
     this.#live = undefined;
   }
-}
-
-function unsettledIn(names: TopicNames, topic: LogTopic, partition: number, { start, end }: { readonly start: number; readonly end: number }, committed: { readonly offset: string; readonly metadata: string | null } | undefined): number {
-  const offset = Number(committed?.offset ?? -1);
-  const watermark = offset < start ? start : offset;
-  const { settled } = decodeNote(committed?.metadata ?? '', { scope: `${names.nameOf(topic)}/${partition}`, watermark, end });
-  return Math.max(0, end - watermark - settled.reduce((sum, run) => sum + run.end - run.start, 0));
 }

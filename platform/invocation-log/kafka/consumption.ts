@@ -6,13 +6,13 @@ import type { Logger } from '../../telemetry/logger.ts';
 import { LogUnavailableError, SETTLE_INTERVAL_MS, type Delivery, type LogConsumer } from '../invocation-log.ts';
 import type { Appender } from './appender.ts';
 import type { KafkaConnection } from './client.ts';
-import { decodeNote, nextEpoch } from './commit-note.ts';
-import { GroupMember, type CommittedOffset, type GroupAssignment, type OffsetToCommit } from './group-member.ts';
+import { GroupMember, type GroupAssignment } from './group-member.ts';
 import { KafkaDelivery } from './kafka-delivery.ts';
 import { OwnedPartition } from './owned-partition.ts';
 import { MemoryBudget, type PartitionContext } from './partition-context.ts';
 import { within } from './producer-lane.ts';
 import { diagnose, LogSetupError } from './setup-error.ts';
+import { planTakeover } from './takeover.ts';
 import { LOG_TOPICS, type LogTopic, type TopicNames } from './topic-names.ts';
 import { TopicTrack } from './topic-track.ts';
 import { Watchdog, WATCH_INTERVAL_MS } from './watchdog.ts';
@@ -237,31 +237,17 @@ export class Consumption {
     const { clock, names, logger } = this.#options;
     const [committed, extents] = await Promise.all([member.committed(partitions), member.extents(partitions)]);
     if (!current()) return undefined;
-    const found = new Map(committed.map((entry): [string, CommittedOffset] => [`${entry.topic}/${entry.partition}`, entry]));
-    const read = (topic: LogTopic, partition: number) => {
-      const { start, end } = extents.get(`${topic}/${partition}`) ?? { start: 0, end: 0 };
-      const entry = found.get(`${topic}/${partition}`);
-      const within = entry?.offset !== undefined && entry.offset >= start && entry.offset <= end;
-      if (entry?.offset !== undefined && !within) {
-        logger.error({ topic, partition, committed: entry.offset, start, end }, 'The committed offset is not in the topic any more: records were removed before they were settled, or the topic was made anew');
-      }
-      const watermark = within ? (entry.offset ?? start) : start;
-      const note = decodeNote(entry?.metadata ?? '', { scope: scopeOf(names, topic, partition), watermark, end });
-      if (note.ignored !== undefined) logger.warn({ topic, partition, watermark, why: note.ignored }, 'The notes on what is settled above the watermark cannot be used; the partition is replayed from there.');
-      return { topic, partition, watermark, end, note };
-    };
-    const epochs = new Map(partitions.map((partition) => [partition, read('async', partition).note.epoch]));
-    const fresh = partitions.filter((partition) => this.#broken.has(partition) || this.#owned.get(partition)?.epoch !== (epochs.get(partition) ?? NaN));
-    this.#revoke(fresh.filter((partition) => this.#owned.has(partition)));
+    const held = new Map([...this.#owned.values()].filter(({ index }) => !this.#broken.has(index)).map(({ index, epoch }) => [index, epoch]));
+    const { fresh, epoch, findings } = planTakeover({ names, partitions, committed, extents, held, nowMs: clock.now() });
+    for (const finding of findings) {
+      if (finding.problem === 'offset out of range') logger.error(finding, 'The committed offset is not in the topic any more: records were removed before they were settled, or the topic was made anew');
+      else logger.warn(finding, 'The notes on what is settled above the watermark cannot be used; the partition is replayed from there');
+    }
+    this.#revoke(fresh.map(({ partition }) => partition).filter((partition) => this.#owned.has(partition)));
     if (fresh.length === 0) return { fresh: [], epoch: 0 };
-    const epoch = nextEpoch(
-      fresh.map((partition) => epochs.get(partition)),
-      clock.now(),
-    );
-    const states = fresh.map((partition) => LOG_TOPICS.map((topic) => ({ ...read(topic, partition), epoch, scope: scopeOf(names, topic, partition) })));
-    const tracks = states.map((ofPartition) => ofPartition.map((state) => new TopicTrack({ ...state, settled: state.note.settled })));
+    const tracks = fresh.map(({ topics }) => topics.map((state) => new TopicTrack(state)));
     // Under the new epoch exactly what was committed under the old one: it is a claim, and must not be a step forward.
-    const claim: OffsetToCommit[] = tracks.flatMap((ofPartition) => ofPartition.filter(({ topic }) => topic === 'async').map((track) => track.collect().offset));
+    const claim = tracks.flatMap((ofPartition) => ofPartition.filter(({ topic }) => topic === 'async').map((track) => track.collect().offset));
     await member.commit(claim, generation);
     if (!current()) return undefined;
     return { epoch, fresh: tracks.map((ofPartition) => this.#makePartition(ofPartition, epoch)) };
@@ -455,10 +441,6 @@ export class Consumption {
     await this.#committing;
     await this.#commit();
   }
-}
-
-function scopeOf(names: TopicNames, topic: LogTopic, partition: number): string {
-  return `${names.nameOf(topic)}/${partition}`;
 }
 
 /** Set for what no waiting mends. */

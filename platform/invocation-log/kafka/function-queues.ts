@@ -14,6 +14,8 @@ interface FunctionQueue<Entry> {
   readonly key: FunctionKey;
   readonly main: Fifo<Entry>;
   readonly overflow: Fifo<Entry>;
+  /** Waiting, without what was taken out. */
+  readonly counts: Record<QueueLane, number>;
   /** Given out and not settled. */
   inFlight: number;
   /** In the ring, or set aside until it may be given more. */
@@ -45,18 +47,24 @@ export class FunctionQueues<Entry extends Queued> {
     return this.#inFlight;
   }
 
+  /** Functions that something is remembered of. */
+  get functions(): number {
+    return this.#functions.size;
+  }
+
   inFlightOf(key: FunctionKey): number {
     return this.#functions.get(key)?.inFlight ?? 0;
   }
 
   /** Waiting in a lane. */
   queuedOf(key: FunctionKey, lane: QueueLane): number {
-    return this.#functions.get(key)?.[lane].length ?? 0;
+    return this.#functions.get(key)?.counts[lane] ?? 0;
   }
 
   add(entry: Entry, lane: QueueLane): void {
     const queue = this.#queueOf(entry.key);
     queue[lane].push(entry);
+    queue.counts[lane]++;
     this.#size[lane]++;
     this.#bytes[lane] += entry.bytes;
     this.#enter(queue);
@@ -100,7 +108,10 @@ export class FunctionQueues<Entry extends Queued> {
 
   /** Takes an entry out that waits in a lane. */
   remove(entry: Entry, lane: QueueLane): void {
+    const queue = this.#functions.get(entry.key);
+    if (queue === undefined) return;
     this.#removed.add(entry);
+    queue.counts[lane]--;
     this.#size[lane]--;
     this.#bytes[lane] -= entry.bytes;
   }
@@ -108,7 +119,7 @@ export class FunctionQueues<Entry extends Queued> {
   #queueOf(key: FunctionKey): FunctionQueue<Entry> {
     let queue = this.#functions.get(key);
     if (queue === undefined) {
-      queue = { key, main: new Fifo(), overflow: new Fifo(), inFlight: 0, inRing: false };
+      queue = { key, main: new Fifo(), overflow: new Fifo(), counts: { main: 0, overflow: 0 }, inFlight: 0, inRing: false };
       this.#functions.set(key, queue);
     }
     return queue;
@@ -128,6 +139,7 @@ export class FunctionQueues<Entry extends Queued> {
     for (const lane of ['main', 'overflow'] as const) {
       for (let entry = queue[lane].shift(); entry !== undefined; entry = queue[lane].shift()) {
         if (this.#removed.delete(entry)) continue;
+        queue.counts[lane]--;
         this.#size[lane]--;
         this.#bytes[lane] -= entry.bytes;
         return entry;

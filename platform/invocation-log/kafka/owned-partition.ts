@@ -220,6 +220,11 @@ export class OwnedPartition implements DeliveryOwner {
     this.#mindNotes();
   }
 
+  /** Moves the lowest unsettled records of the main topic out of the way of its watermark; done by itself when the notes outgrow their room. */
+  spill(): void {
+    if (!this.#over) this.#async.spill();
+  }
+
   #mindNotes(): void {
     this.#async.mindNotes();
     for (const delay of this.#delays.values()) delay.mindNotes();
