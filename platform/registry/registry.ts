@@ -2,6 +2,8 @@
  * Port: the registry, the one place where functions and everything around them are kept. Small JSON documents by kind and key.
  *
  * Linearizable per entry: a `put` that resolved is what every later `get` sees, and of concurrent conditional writers exactly one wins.
+ *
+ * Every method may reject with {@link RegistryUnavailableError}. Values that it gives out may be shared: they must not be changed.
  */
 export interface Registry {
   /** The entry, or undefined. Resolves to the newest state. */
@@ -72,4 +74,12 @@ export class RevisionConflictError extends Error {
     super(`The registry entry ${id.kind} ${id.key} has changed since it was read; read it again and repeat the change.`);
     this.id = id;
   }
+}
+
+/**
+ * What the registry stands on cannot be used now. A change that rejects with this may have happened, or still happen: read the entry before
+ * changing it again.
+ */
+export class RegistryUnavailableError extends Error {
+  override readonly name = 'RegistryUnavailableError';
 }
