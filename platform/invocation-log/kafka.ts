@@ -24,8 +24,8 @@ const HEARTBEATS_PER_SESSION = 5;
 const HEARTBEAT_INTERVAL_MAX_MS = 500;
 /** How long a fetch waits for something new; also how long a partition waits that is fetched again after a pause. */
 const FETCH_WAIT_MS = 100;
-/** A start ends within 10 s, and the reason has to be found out within that too. */
-const SETUP_WAIT_MS = 5_000;
+/** A start that cannot succeed ends within 10 s; finding out the reason takes up to 3 s of that. */
+const SETUP_WAIT_MS = 6_500;
 
 export interface KafkaLogOptions {
   readonly connection: KafkaConnection;
@@ -54,12 +54,13 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Invocation
   const { connection, logger } = options;
   const wireClock = options.wireClock ?? systemClock;
   const names = topicNames(options.topicPrefix);
+  const deadlineMs = wireClock.now() + SETUP_WAIT_MS;
   const report = await setUpTopics(options, 'create');
   for (const mismatch of report.mismatches) logger.warn(mismatch, describeMismatch(mismatch));
   const partitions = report.partitions ?? DEFAULT_PARTITIONS;
   const appender = new Appender({ connection, names, partitions, store: options.store, clock: wireClock, logger });
   try {
-    await within(appender.start(), SETUP_WAIT_MS, wireClock);
+    await within(appender.start(), Math.max(1, deadlineMs - wireClock.now()), wireClock);
   } catch (error) {
     await appender.close();
     throw await diagnose(error, connection);

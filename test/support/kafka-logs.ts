@@ -72,7 +72,7 @@ export function plainKafka(brokers: readonly string[]): Kafka {
 
 export async function removeTopics(brokers: readonly string[], prefix: string): Promise<void> {
   const names = topicNames(prefix);
-  const admin = plainKafka(brokers).admin();
+  const admin = plainKafka(brokers).admin({ retry: { retries: 0 } });
   await admin.connect();
   try {
     await admin.deleteTopics({ topics: [...LOG_TOPICS.map((topic) => names.nameOf(topic)), names.dead] });

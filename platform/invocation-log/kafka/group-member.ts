@@ -9,6 +9,8 @@ import { LOG_TOPICS, type LogTopic, type TopicNames } from './topic-names.ts';
 /** One answer holds at most this much of one partition, and of all together. More makes a drain no faster (measured), and memory grows with it. */
 const FETCH_PARTITION_BYTES = 256 * 1024;
 const FETCH_BYTES = 1024 * 1024;
+/** In Kafka's protocol: the kind of coordinator that is asked for. */
+const GROUP_COORDINATOR = 0;
 /** Leaving the group and closing the connections of a consumer that works. One that does not is cut off. */
 const LEAVE_WAIT_MS = 5_000;
 
@@ -180,6 +182,7 @@ export class GroupMember {
     try {
       await this.#consumer.connect();
       await this.#consumer.subscribe({ topics: LOG_TOPICS.map((topic) => names.nameOf(topic)), fromBeginning: true });
+      await this.#askForCoordinator();
       await this.#consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
@@ -189,6 +192,14 @@ export class GroupMember {
     } catch (error) {
       this.#end(error as Error);
     }
+  }
+
+  /** kafkajs reports whatever keeps it from finding the coordinator as "not found"; this tells a missing permission. */
+  async #askForCoordinator(): Promise<void> {
+    const broker = (await this.#cluster?.findControllerBroker()) as (Broker & { findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<unknown> }) | undefined;
+    await broker?.findGroupCoordinator({ groupId: this.#options.names.group, coordinatorType: GROUP_COORDINATOR }).catch((error: { readonly retriable?: boolean }) => {
+      if (error.retriable === false) throw error;
+    });
   }
 
   #take(payload: EachBatchPayload): Promise<void> {
