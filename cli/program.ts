@@ -5,6 +5,10 @@ import { addDeployCommand } from './commands/deploy.ts';
 import { addEnvCommand } from './commands/env.ts';
 import { addInvokeCommand } from './commands/invoke.ts';
 import { addListCommand } from './commands/list.ts';
+import { addPsCommand } from './commands/ps.ts';
+import { addTokenCommand } from './commands/token.ts';
+import { addTopicsCommand } from './commands/topics.ts';
+import { addRoleCommands } from './commands/role.ts';
 import { addLogsCommand } from './commands/logs.ts';
 import { addUpCommand } from './commands/up.ts';
 import type { CommandContext, Outcome } from './context.ts';
@@ -59,7 +63,7 @@ export function createProgram(context: CommandContext, outcome: Outcome): Comman
       writeErr: (text) => void context.stderr.write(text),
     })
     .addHelpText('after', EXIT_CODES_HELP);
-  for (const add of [addUpCommand, addEnvCommand, addDeployCommand, addInvokeCommand, addLogsCommand, addListCommand, addDeleteCommand]) {
+  for (const add of [addUpCommand, addPsCommand, addRoleCommands, addTopicsCommand, addTokenCommand, addEnvCommand, addDeployCommand, addInvokeCommand, addLogsCommand, addListCommand, addDeleteCommand]) {
     add(program, context, outcome);
   }
   return program;

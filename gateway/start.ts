@@ -6,6 +6,7 @@ import type { FunctionLogs } from '../platform/function-logs/function-logs.ts';
 import type { InvocationLog } from '../platform/invocation-log/invocation-log.ts';
 import type { ObjectStore } from '../platform/object-store/object-store.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
+import type { InvocationLimiter } from './admission/invocation-limiter.ts';
 import { frontDoor } from './http/front-door.ts';
 import { InvokeHandler } from './invoke/invoke-handler.ts';
 import type { PendingReplies } from './invoke/pending-replies.ts';
@@ -20,6 +21,8 @@ export interface GatewayOptions {
   readonly store: ObjectStore;
   readonly functionLogs: FunctionLogs;
   readonly replies: PendingReplies;
+  /** Lambda's request rates, which gateways share; absent where there is but one and its machine is the limit. */
+  readonly limiter?: InvocationLimiter;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -68,6 +71,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     logger,
     home,
     maxWaitingSync: settings.maxWaitingSync,
+    limiter: options.limiter,
   });
   const answer = frontDoor({
     invoke,

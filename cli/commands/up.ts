@@ -1,22 +1,58 @@
-import type { Command } from 'commander';
+import { mkdir } from 'node:fs/promises';
+import { Option, type Command } from 'commander';
 import { printJson, printLine, type CommandContext, type InstanceOptions, type OutputOptions } from '../context.ts';
-import { settingsWith } from '../instance.ts';
+import { announceInstance, refuseSecondInstance, settingsWith } from '../instance.ts';
+import { parseProcessPlan, type ProcessPlan } from '../supervisor/process-plan.ts';
+import { Supervisor } from '../supervisor/supervisor.ts';
+import { untilStopRequested } from '../stop-request.ts';
 import { painter } from '../terminal/paint.ts';
 import { serveHere } from '../start-here.ts';
 import { withInstanceOptions, withOutputOption } from './options.ts';
 
 export function addUpCommand(program: Command, context: CommandContext): void {
   withOutputOption(withInstanceOptions(program.command('up')))
-    .description('start Sluice in this process and serve until Ctrl-C')
+    .description('start Sluice on this machine and serve until Ctrl-C')
+    .addOption(new Option('--processes <plan>', 'processes of each role instead of one for everything: gateway=2,controller=2,worker=3').argParser(parseProcessPlan))
     .addHelpText('after', `
-Everything is in one process and one data folder; nothing else need be installed.
+Everything is in one process and one data folder; nothing else need be installed. With --processes each role is in processes of its own, which are
+started again when they die, against the services that SLUICE_LOG, SLUICE_STORE and SLUICE_CACHE name; "sluice ps" lists them.
 All settings are variables named SLUICE_…; a wrong one stops the start with a message that names it.
 
 Examples:
   $ npx sluice up
   $ npx sluice up --port 9500 --data ./data
-  $ SLUICE_LOG_LEVEL=info npx sluice up`)
-    .action((options: InstanceOptions & OutputOptions) => up(context, options));
+  $ SLUICE_LOG_LEVEL=info npx sluice up
+  $ npx sluice up --processes gateway=2,controller=2,worker=3`)
+    .action((options: UpOptions) => (options.processes === undefined ? up(context, options) : upProcesses(context, options, options.processes)));
+}
+
+interface UpOptions extends InstanceOptions, OutputOptions {
+  readonly processes?: ProcessPlan;
+}
+
+/** As {@link up}, with the roles in processes of their own. */
+async function upProcesses(context: CommandContext, options: UpOptions, plan: ProcessPlan): Promise<void> {
+  const settings = settingsWith(context.environment, options);
+  await refuseSecondInstance(settings);
+  await mkdir(settings.dataDir, { recursive: true, mode: 0o700 });
+  const supervisor = new Supervisor({ plan, settings, environment: context.environment, stderr: context.stderr });
+  // A signal during the start must not leave processes behind.
+  const stopRequested = untilStopRequested();
+  try {
+    if (!(await Promise.race([supervisor.start().then(() => true), stopRequested.then(() => false)]))) return;
+    const { instance, withdraw } = await announceInstance(settings, supervisor.url);
+    if (options.output === 'json') printJson(context, { ...instance, processes: supervisor.entries });
+    else {
+      const paint = painter(context.stdout, context.environment);
+      printLine(context.stdout, `${paint('green', '✓')} Sluice serves the Lambda API at ${paint('bold', supervisor.url)} in ${supervisor.entries.length} processes: ${paint('cyan', 'npx sluice ps')} lists them.`);
+      printLine(context.stdout, '  Ctrl-C stops all of them.');
+    }
+    await stopRequested;
+    printLine(context.stderr, 'Stopping …');
+    await withdraw();
+  } finally {
+    await supervisor.stop();
+  }
 }
 
 /** Resolves once it was asked to stop and everything has. */

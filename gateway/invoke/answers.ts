@@ -4,6 +4,7 @@ import { LOG_TAIL_BYTES_MAX } from '../../platform/model/limits.ts';
 import type { Home } from '../../platform/model/function-reference.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
 import type { IncomingReply } from '../replies/incoming-reply.ts';
+import { endEarly } from '../http/end-early.ts';
 import type { LambdaApiError } from '../lambda-api/errors.ts';
 import { errorResponse } from '../lambda-api/rest-json/response.ts';
 import * as faults from './faults.ts';
@@ -48,7 +49,8 @@ export function sendError(response: ServerResponse, requestId: string, error: La
   const { status, headers, body } = errorResponse(error, requestId);
   // Where the body was refused before its end, the rest of it must not be taken for the next request.
   if (!response.req.complete) response.shouldKeepAlive = false;
-  response.writeHead(status, { ...headers, 'Content-Length': body.length }).end(body);
+  response.writeHead(status, { ...headers, 'Content-Length': body.length });
+  endEarly(response, body);
 }
 
 function writable(response: ServerResponse): boolean {

@@ -14,6 +14,7 @@ import {
   validationErrors,
 } from '../lambda-api/errors.ts';
 import { enumViolation, stringViolations } from '../lambda-api/rest-json/violations.ts';
+import type { RateThrottle } from '../admission/invocation-limiter.ts';
 import type { ParameterFault } from './parameters.ts';
 
 /** Everything that can be wrong with an Invoke, as rows of the error catalogue. */
@@ -74,6 +75,10 @@ export function tooSlow(): LambdaApiError {
 
 export function logUnavailable(): LambdaApiError {
   return new LambdaApiError('ServiceUnavailableException', 'The invocation could not be accepted because the invocation log cannot take it now. Try again later.');
+}
+
+export function rateExceeded({ reason, retryAfterSec }: RateThrottle): LambdaApiError {
+  return throttled(reason, retryAfterSec);
 }
 
 export function tooManyWaiting(): LambdaApiError {

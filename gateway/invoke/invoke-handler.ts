@@ -7,6 +7,7 @@ import { INIT_LIMIT_MS, MAX_EVENT_AGE_MS } from '../../platform/model/limits.ts'
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import { readBody } from '../http/read-body.ts';
+import type { InvocationLimiter } from '../admission/invocation-limiter.ts';
 import { payloadTooLarge, type LambdaApiError } from '../lambda-api/errors.ts';
 import { sendError, sendReply, sendStatus } from './answers.ts';
 import * as faults from './faults.ts';
@@ -31,6 +32,7 @@ export interface InvokeOptions {
   /** Synchronous callers that may wait at once; further ones are throttled. */
   readonly maxWaitingSync: number;
   readonly home: Home;
+  readonly limiter?: InvocationLimiter | undefined;
 }
 
 /**
@@ -99,8 +101,10 @@ export class InvokeHandler {
   }
 
   async #run(response: ServerResponse, invocation: InvocationRecord, target: InvokeTarget): Promise<LambdaApiError | undefined> {
-    const { replies, log, maxWaitingSync, home } = this.#options;
+    const { replies, log, maxWaitingSync, home, limiter } = this.#options;
     if (replies.size >= maxWaitingSync) return faults.tooManyWaiting();
+    const throttle = limiter?.take(target.record, invocation.acceptedAtMs);
+    if (throttle !== undefined) return faults.rateExceeded(throttle);
     const deadlineMs = invocation.expiresAtMs + target.timeoutMs + REPLY_MARGIN_MS;
     const record = replies.addressed(invocation, deadlineMs);
     replies.expect(record, deadlineMs, (reply) => sendReply(response, record, reply, home));

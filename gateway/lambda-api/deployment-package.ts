@@ -3,6 +3,7 @@ import { setImmediate as othersFirst } from 'node:timers/promises';
 import { CodeArchiveError } from '../../platform/code-archive/errors.ts';
 import { verify } from '../../platform/code-archive/inspect.ts';
 import { CODE_BUCKET, type CodeReference } from '../../platform/model/function.ts';
+import { isInternalBucket } from '../../platform/model/internal-buckets.ts';
 import { InvalidBucketNameError, NoSuchBucketError, NoSuchObjectError, PreconditionFailedError, type ObjectLocation, type ObjectStore } from '../../platform/object-store/object-store.ts';
 import { invalidParameter, LambdaApiError } from './errors.ts';
 import { MAX_UPLOAD_BYTES } from './limits.ts';
@@ -91,7 +92,7 @@ async function fetched(location: ObjectLocation, store: ObjectStore): Promise<Bu
   const noBucket = (): LambdaApiError => getObjectError('NoSuchBucket', 'The specified bucket does not exist');
   const noKey = (): LambdaApiError => getObjectError('NoSuchKey', 'The specified key does not exist.');
   // Packages of other functions are reached by no name.
-  if (location.bucket === CODE_BUCKET) throw noBucket();
+  if (isInternalBucket(location.bucket)) throw noBucket();
   // The model counts characters, the store bytes.
   if (Buffer.byteLength(location.key) > MAX_KEY_BYTES) throw noKey();
   try {

@@ -97,10 +97,15 @@ export function otherAccount(caller: string, operation: string, arn: string): La
   );
 }
 
-export type ThrottleReason = 'ConcurrentInvocationLimitExceeded' | 'ReservedFunctionConcurrentInvocationLimitExceeded' | 'CallerRateLimitExceeded';
+export type ThrottleReason =
+  | 'ConcurrentInvocationLimitExceeded'
+  | 'ReservedFunctionConcurrentInvocationLimitExceeded'
+  | 'CallerRateLimitExceeded'
+  | 'FunctionInvocationRateLimitExceeded'
+  | 'ReservedFunctionInvocationRateLimitExceeded';
 
-export function throttled(reason: ThrottleReason): LambdaApiError {
-  return new LambdaApiError('TooManyRequestsException', 'Rate Exceeded.', { members: { Reason: reason } });
+export function throttled(reason: ThrottleReason, retryAfterSec?: number): LambdaApiError {
+  return new LambdaApiError('TooManyRequestsException', 'Rate Exceeded.', { members: { Reason: reason }, ...(retryAfterSec === undefined ? {} : { headers: { 'Retry-After': String(retryAfterSec) } }) });
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { CODE_BUCKET } from '../../platform/model/function.ts';
+import { isInternalBucket } from '../../platform/model/internal-buckets.ts';
 import { S3Error } from './errors.ts';
 import { requireBucket } from './objects.ts';
 import { readDocument } from './read-document.ts';
@@ -20,7 +20,7 @@ export async function listBuckets({ store, region }: S3Context, { query }: S3Req
   if (!/^\d{1,5}$/.test(maxBuckets) || Number(maxBuckets) < 1 || Number(maxBuckets) > MAX_BUCKETS) {
     throw new S3Error('InvalidArgument', { message: `Argument max-buckets must be an integer between 1 and ${MAX_BUCKETS}`, details: { ArgumentName: 'max-buckets', ArgumentValue: maxBuckets } });
   }
-  const all = (await store.listBuckets()).filter(({ name }) => name !== CODE_BUCKET && name.startsWith(prefix) && name > after);
+  const all = (await store.listBuckets()).filter(({ name }) => !isInternalBucket(name) && name.startsWith(prefix) && name > after);
   const page = all.slice(0, Number(maxBuckets));
   const last = page.at(-1);
   sendXml(
@@ -40,7 +40,7 @@ export async function createBucket({ store, region }: S3Context, { bucket, incom
   const constraint = document?.children.find(({ name }) => name === 'LocationConstraint')?.text.trim();
   // There is one region here, so each well-formed name stands for it: what was written for another region runs as it is.
   if (constraint !== undefined && constraint !== 'EU' && !REGION_PATTERN.test(constraint)) throw new S3Error('InvalidLocationConstraint', { details: { LocationConstraint: constraint } });
-  if (bucket === CODE_BUCKET) throw new S3Error('BucketAlreadyExists', { details: { BucketName: bucket } });
+  if (isInternalBucket(bucket)) throw new S3Error('BucketAlreadyExists', { details: { BucketName: bucket } });
   const { created } = await store.createBucket(bucket);
   if (!created && region !== FIRST_REGION) throw new S3Error('BucketAlreadyOwnedByYou', { details: { BucketName: bucket } });
   response.writeHead(200, { Location: `/${bucket}`, 'Content-Length': 0 }).end();

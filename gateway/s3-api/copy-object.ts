@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { CODE_BUCKET } from '../../platform/model/function.ts';
+import { isInternalBucket } from '../../platform/model/internal-buckets.ts';
 import { PreconditionFailedError } from '../../platform/object-store/object-store.ts';
 import { conditionOutcome } from './conditions.ts';
 import { S3Error } from './errors.ts';
@@ -44,6 +44,6 @@ function parseSource(value: string): { readonly bucket: string; readonly key: st
   refuseVersions(new URLSearchParams(query));
   checkBucket(bucket);
   checkKey(key);
-  if (bucket === CODE_BUCKET) throw new S3Error('NoSuchBucket', { details: { BucketName: bucket } });
+  if (isInternalBucket(bucket)) throw new S3Error('NoSuchBucket', { details: { BucketName: bucket } });
   return { bucket, key };
 }

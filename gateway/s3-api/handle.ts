@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { CODE_BUCKET } from '../../platform/model/function.ts';
+import { isInternalBucket } from '../../platform/model/internal-buckets.ts';
 import { InvalidObjectKeyError, NoSuchBucketError, type ObjectStore } from '../../platform/object-store/object-store.ts';
 import { PRESIGNED_PATH_PREFIX } from '../../platform/object-store/presigned-url.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
+import { endEarly } from '../http/end-early.ts';
 import { createBucket, getBucketLocation, headBucket, listBuckets } from './buckets.ts';
 import { copyObject } from './copy-object.ts';
 import { deleteObjects } from './delete-objects.ts';
@@ -91,7 +92,7 @@ async function serve(context: S3Context, request: S3Request, response: ServerRes
   }
   if (name !== 'ListBuckets') checkBucket(bucket);
   if (key !== '') checkKey(key);
-  if (bucket === CODE_BUCKET && name !== 'CreateBucket') throw new S3Error('NoSuchBucket', { details: { BucketName: bucket } });
+  if (isInternalBucket(bucket) && name !== 'CreateBucket') throw new S3Error('NoSuchBucket', { details: { BucketName: bucket } });
   await operation(context, request, response);
 }
 
@@ -122,7 +123,9 @@ function sendError({ logger }: S3Context, error: unknown, id: string, incoming: 
   // Nobody waits for gigabytes that are refused already.
   if (known.code === 'EntityTooLarge') response.shouldKeepAlive = false;
   response.writeHead(known.status, { 'Content-Type': 'application/xml', ...(incoming.method === 'HEAD' ? {} : { 'Content-Length': Buffer.byteLength(xml) }) });
-  response.end(incoming.method === 'HEAD' ? undefined : xml);
+  if (incoming.method === 'HEAD') response.end();
+  else if (known.code === 'EntityTooLarge') endEarly(response, Buffer.from(xml));
+  else response.end(xml);
 }
 
 function asS3Error(error: unknown): S3Error {

@@ -1,5 +1,6 @@
 import type { Cache } from '../cache/cache.ts';
 import { systemClock, type Clock } from '../clock.ts';
+import { REGISTRY_BUCKET } from '../model/internal-buckets.ts';
 import { StoreUnavailableError, type ObjectStore } from '../object-store/object-store.ts';
 import { orderedPrefix, orderedStart, sharedBeginning } from '../object-store/ordered-names.ts';
 import { compareUtf8 } from '../object-store/utf8-order.ts';
@@ -21,9 +22,6 @@ import {
   type Registry,
   type Unsubscribe,
 } from './registry.ts';
-
-/** The bucket of the registry's documents. */
-export const REGISTRY_BUCKET = 'sluice-registry';
 
 export interface ObjectRegistryOptions {
   /** One that keeps its promise about conditional puts; `probeCompareAndSwap` looks whether it does. */

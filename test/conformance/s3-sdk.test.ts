@@ -167,7 +167,13 @@ describe('S3 by the AWS SDK for JavaScript', () => {
     await assert.rejects(client.send(new PutObjectCommand({ Bucket: 'no-such-bucket', Key: 'k', Body: 'x' })), NoSuchBucket);
     await assert.rejects(client.send(new ListObjectsV2Command({ Bucket: 'no-such-bucket' })), NoSuchBucket);
     await assert.rejects(client.send(new CreateBucketCommand({ Bucket: 'Upper' })), isError('InvalidBucketName', 400));
-    await assert.rejects(client.send(new CreateBucketCommand({ Bucket: 'sluice-code' })), isError('BucketAlreadyExists', 409));
+    for (const internal of ['sluice-code', 'sluice-registry', 'sluice-payloads', 'sluice-logs']) {
+      await assert.rejects(client.send(new CreateBucketCommand({ Bucket: internal })), isError('BucketAlreadyExists', 409));
+      await assert.rejects(client.send(new ListObjectsV2Command({ Bucket: internal })), NoSuchBucket);
+      await assert.rejects(client.send(new PutObjectCommand({ Bucket: internal, Key: 'k', Body: 'x' })), NoSuchBucket);
+      await assert.rejects(client.send(new GetObjectCommand({ Bucket: internal, Key: 'k' })), NoSuchBucket);
+      await assert.rejects(client.send(new CopyObjectCommand({ Bucket, Key: 'stolen', CopySource: `${internal}/k` })), isError('NoSuchBucket', 404));
+    }
     await assert.rejects(client.send(new PutBucketPolicyCommand({ Bucket, Policy: '{}' })), isError('NotImplemented', 501));
     await assert.rejects(client.send(new PutObjectCommand({ Bucket, Key: 'k'.repeat(1_025), Body: 'x' })), isError('KeyTooLongError', 400));
   });

@@ -6,7 +6,7 @@ import { memoryCache } from '../../platform/cache/memory.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { StoreUnavailableError, type ObjectPage } from '../../platform/object-store/object-store.ts';
 import { compareUtf8 } from '../../platform/object-store/utf8-order.ts';
-import { REGISTRY_BUCKET } from '../../platform/registry/object-store.ts';
+import { REGISTRY_BUCKET } from '../../platform/model/internal-buckets.ts';
 import { nameOf } from '../../platform/registry/object-store/document.ts';
 import { RegistryUnavailableError, type Entry, type EntryId, type Registry } from '../../platform/registry/registry.ts';
 import { A, increment, listen, scene } from '../support/object-registries.ts';

@@ -1,0 +1,57 @@
+import { randomBytes } from 'node:crypto';
+import { Announcer } from '../../controller/announcer.ts';
+import { startController } from '../../controller/start.ts';
+import { systemClock } from '../../platform/clock.ts';
+import { internalAgent } from '../../platform/internal-http/client.ts';
+import { HttpReplies } from '../../platform/protocol/http-replies.ts';
+import { createLogger } from '../../platform/telemetry/logger.ts';
+import { Fleet } from '../../platform/worker-pool/fleet/fleet.ts';
+import { fleetRoutes } from '../../platform/worker-pool/fleet/routes.ts';
+import { Closers, openCache, openCatalogue, openLog, openStore, processName, sharedSecret, type RoleContext } from './drivers.ts';
+import { startInternalListener, type InternalListener } from './internal.ts';
+import type { StartRole } from './role.ts';
+
+/** Starts a controller against the services of the settings. Nothing is left running where it rejects. */
+export const startControllerRole: StartRole = async (settings) => {
+  const context: RoleContext = { settings, logger: createLogger(settings.logLevel), closers: new Closers() };
+  const { logger, closers } = context;
+  const clock = systemClock;
+  try {
+    const secret = sharedSecret(settings);
+    const [store, cache] = await Promise.all([openStore(context), openCache(context)]);
+    const [catalogue, log] = await Promise.all([openCatalogue(context, store, cache), openLog(context, store, processName('controller'))]);
+    const agent = internalAgent();
+    closers.add(() => agent.close());
+    const replies = new HttpReplies(agent, logger);
+    closers.add(() => replies.idle());
+    // Short, since it begins the id of every environment.
+    const name = randomBytes(4).toString('hex');
+    let internal: InternalListener | undefined;
+    let consuming = false;
+    const controller = await startController({
+      name, log, catalogue, replies, clock, random: Math.random, logger, settings, atStop: 'handOver',
+      async createPool(listener) {
+        const fleet = new Fleet({ listener, clock, logger });
+        internal = await startInternalListener(context, fleetRoutes({ fleet, secret, controller: name, partitions: log.partitions, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']));
+        const announcer = new Announcer({ controller: name, url: internal.url, cache, clock, logger, owned: () => controllerOwned() });
+        await announcer.start();
+        closers.add(() => announcer.stop());
+        return fleet;
+      },
+    });
+    function controllerOwned(): ReadonlyMap<number, number> {
+      return consuming ? controller.owned() : new Map();
+    }
+    closers.add(() => controller.stop());
+    consuming = true;
+    let stopped: Promise<void> | undefined;
+    const stop = (): Promise<void> => {
+      consuming = false;
+      return (stopped ??= closers.close());
+    };
+    return { role: 'controller', internalUrl: internal?.url ?? '', notes: [], stop };
+  } catch (error) {
+    await closers.close();
+    throw error;
+  }
+};

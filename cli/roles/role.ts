@@ -1,0 +1,19 @@
+import type { Settings } from '../../platform/configuration/settings.ts';
+
+export const ROLES = ['gateway', 'controller', 'worker'] as const;
+export type RoleName = (typeof ROLES)[number];
+
+/** One role in this process, running. */
+export interface RunningRole {
+  readonly role: RoleName;
+  /** Where clients reach it; only gateways have such an address. */
+  readonly url?: string;
+  /** Of its internal listener. */
+  readonly internalUrl: string;
+  /** What this machine cannot give, for the person who starts it. */
+  readonly notes: readonly string[];
+  /** Takes no new work, finishes or hands over what it has, and ends. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export type StartRole = (settings: Settings) => Promise<RunningRole>;
