@@ -74,6 +74,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     gone: polls.gone,
     adopted: (environment) => controller?.adopt(environment) ?? Promise.resolve(false),
     capacityChanged: (capacity) => controller?.resize(capacity),
+    retire: (environmentId) => controller?.submit({ kind: 'retire', environmentId }),
   });
   controller = new RunningController(options, polls, pool);
   await controller.consume();

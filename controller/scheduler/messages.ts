@@ -29,6 +29,8 @@ export type SchedulerEvent =
   | { readonly kind: 'adopted'; readonly environment: HeldEnvironment; readonly target: Target }
   /** These functions are another owner's: all that is held of them is let go. */
   | { readonly kind: 'revoked'; readonly functionUids: readonly string[] }
+  /** The environment's worker would like to stop it. */
+  | { readonly kind: 'retire'; readonly environmentId: string }
   | { readonly kind: 'capacityChanged'; readonly capacity: PoolCapacity }
   /** Which part of the account's concurrency functions owned here may use, 0 to 1: the owners' parts together are 1. */
   | { readonly kind: 'shareChanged'; readonly share: number }

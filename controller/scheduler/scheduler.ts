@@ -203,6 +203,11 @@ export class Scheduler {
         for (const uid of event.functionUids) this.revoke(uid);
         this.environments.makeRoom(this.sequence);
         break;
+      case 'retire': {
+        const environment = this.environments.get(event.environmentId);
+        if (environment?.state === 'idle') this.environments.stop(environment);
+        break;
+      }
       case 'capacityChanged':
         this.environments.resize(event.capacity, this.sequence);
         break;

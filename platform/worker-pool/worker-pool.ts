@@ -38,6 +38,8 @@ export interface PoolListener extends ControllerLink {
    */
   adopted(environment: HeldEnvironment): Promise<boolean>;
   capacityChanged(capacity: PoolCapacity): void;
+  /** The environment's worker would like to stop it: it is told to, if it has nothing to do. */
+  retire(environmentId: string): void;
 }
 
 export interface PoolCapacity {

@@ -10,6 +10,9 @@ export interface Sighting {
   readonly requestId: string;
   /** What the invocation was about, as the test named it. */
   readonly mark: string;
+  /** Of the process that ran it, and when by its clock. */
+  readonly pid?: number;
+  readonly atMs?: number;
   /** Lets the function go on. */
   release(): void;
 }
@@ -24,7 +27,7 @@ const agent = new http.Agent({ keepAlive: true });
 const report = (mark, requestId) => new Promise((resolve, reject) => {
   const request = http.request(process.env.OBSERVER, { method: 'POST', agent }, (response) => { response.resume(); response.on('end', resolve); });
   request.on('error', reject);
-  request.end(JSON.stringify({ mark, requestId }));
+  request.end(JSON.stringify({ mark, requestId, pid: process.pid, atMs: Date.now() }));
 });
 exports.handler = async (event, context) => {
   await report(event.mark, context.awsRequestId);
@@ -43,6 +46,7 @@ export class Observer {
   readonly sightings: Sighting[] = [];
   /** Whether functions wait for {@link Sighting.release}. */
   hold = false;
+  readonly #marks = new Set<string>();
   readonly #events = new EventEmitter();
   readonly #close: () => Promise<void>;
 
@@ -56,7 +60,7 @@ export class Observer {
     const server = createServer((request, response) => {
       response.on('error', () => undefined);
       text(request).then(
-        (body) => observer.#see(JSON.parse(body) as { mark: string; requestId: string }, () => response.end('{}')),
+        (body) => observer.#see(JSON.parse(body) as Omit<Sighting, 'release'>, () => response.end('{}')),
         // The function was killed while it reported: it never began its work.
         () => response.destroy(),
       );
@@ -72,11 +76,16 @@ export class Observer {
     return observer;
   }
 
-  #see(report: { readonly mark: string; readonly requestId: string }, answer: () => void): void {
+  #see(report: Omit<Sighting, 'release'>, answer: () => void): void {
     const sighting: Sighting = { ...report, release: answer };
     this.sightings.push(sighting);
+    this.#marks.add(sighting.mark);
     if (!this.hold) answer();
     this.#events.emit('sighting', sighting);
+  }
+
+  has(mark: string): boolean {
+    return this.#marks.has(mark);
   }
 
   /** How often functions reported with this mark. */

@@ -227,7 +227,8 @@ export class ControllerSession {
     // All that come in one turn go together.
     await Promise.resolve();
     for (let failures = 0; this.#departures.length > 0 && this.open; ) {
-      const sent = this.#departures;
+      // A copy: others come in while these are under way.
+      const sent = [...this.#departures];
       try {
         const response = await this.#request('/departures', JSON.stringify({ departures: sent.map(wireDeparture) }), AbortSignal.any([this.#ending.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]));
         if (this.#isOver(response)) return;

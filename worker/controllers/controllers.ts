@@ -135,7 +135,9 @@ export class Controllers implements ControllerLink {
       return;
     }
     const outcome = await home.poll(pending.poll, pending.number, abort.signal, () => {
-      if (environment.pending === pending && environment.home === home) environment.told();
+      if (environment.pending !== pending || environment.home !== home) return;
+      environment.told();
+      if (this.#draining !== undefined) void home.retire([environmentId]);
     });
     // It was claimed by another owner or ended meanwhile: this answer is nobody's (invariant 2).
     if (environment.home !== home || environment.pending !== pending) return;

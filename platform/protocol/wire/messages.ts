@@ -15,8 +15,8 @@ import { decodeFrame, encodeFrame } from './frame.ts';
  *   taken in twice.
  * - `POST /v1/sessions/S/held`: {@link HeldRequest} → {@link HeldAnswer}: environments of another owner that this controller may claim.
  * - `POST /v1/sessions/S/departures`: {@link DeparturesRequest} → 204. May be repeated.
- * - `POST /v1/sessions/S/retirements`: {@link RetirementsRequest} → 204: environments that the worker would like to stop. One that has nothing to do has
- *   departed by the answer, and its poll is answered with `stop`; one that was given something meanwhile goes on.
+ * - `POST /v1/sessions/S/retirements`: {@link RetirementsRequest} → 204: environments that the worker would like to stop. The poll of one that has nothing to do is
+ *   answered with `stop`; one that was given something meanwhile goes on.
  * - `DELETE /v1/sessions/S` → 204: the worker leaves; it holds nothing any more.
  *
  * Either side ignores members that it does not know; what cannot be ignored gets another version in the path.

@@ -49,14 +49,6 @@ export class EnvironmentPolls {
     this.#settle(assignment);
   }
 
-  /** Answers an environment that waits for something to do that it is to stop; whether it did wait. */
-  retire(): boolean {
-    if (this.#closed || this.#answered !== undefined || this.#number < 0) return false;
-    this.#answered = { kind: 'stop' };
-    this.#settle(this.#answered);
-    return true;
-  }
-
   /** The environment is another controller's now, or gone. */
   close(): void {
     this.#closed = true;

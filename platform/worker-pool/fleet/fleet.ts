@@ -218,8 +218,7 @@ export class Fleet implements WorkerPool {
 
   /** The worker would like to stop this environment: it may where it has nothing to do. */
   retire(session: WorkerSession, environmentId: string): void {
-    const environment = this.#environments.get(environmentId);
-    if (environment?.session === session && environment.polls.retire()) this.#gone(environment, { environmentId, cause: { kind: 'stopped' } });
+    if (this.#environments.get(environmentId)?.session === session) this.#options.listener.retire(environmentId);
   }
 
   // Bookkeeping
