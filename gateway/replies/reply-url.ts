@@ -1,3 +1,4 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import { equal, sign } from '../../platform/protocol/wire/tokens.ts';
 
 /** Path of a caller's reply on the gateway's internal listener. */
@@ -8,12 +9,12 @@ export const REPLIES_PATH = '/v1/replies';
  * its callers do. A URL is good once: the caller that it names waits no more after its reply.
  */
 export class ReplyUrls {
-  readonly #secret: Buffer;
+  readonly #secret: KeyObject;
   readonly #baseUrl: () => string;
 
   /** `baseUrl`: of the internal listener, `http://host:port`. */
   constructor(secret: Buffer, baseUrl: () => string) {
-    this.#secret = secret;
+    this.#secret = createSecretKey(secret);
     this.#baseUrl = baseUrl;
   }
 
