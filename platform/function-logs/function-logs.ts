@@ -1,5 +1,7 @@
 /**
  * Port: what functions print, by log group and log stream as in CloudWatch Logs.
+ *
+ * All but `append` and `close` reject, where a driver's store cannot be used now, with what that store rejects with.
  */
 export interface FunctionLogs {
   /**
@@ -15,7 +17,7 @@ export interface FunctionLogs {
   listStreams(group: string, prefix: string): Promise<readonly LogStreamSummary[]>;
   /** Removes a group with its events; one that is not there is no error. */
   deleteGroup(group: string): Promise<void>;
-  /** Resolves when all events taken so far can be read. */
+  /** Resolves when all events taken so far can be read. Where it rejects they still wait, and are written as soon as that is possible. */
   flush(): Promise<void>;
   close(): Promise<void>;
 }

@@ -14,22 +14,23 @@ export interface OrderedName {
 
 /** File systems allow 255 bytes, some of which the drivers use. */
 const PART_CHARACTERS = 200;
-/** S3 allows 1,024 bytes; the rest is for a hash, slashes and what stands before and behind. */
+/** S3 allows 1,024 bytes; the rest is for a hash, slashes and what stands before and behind. Names of which one object's name holds two must be shorter. */
 const MAX_CHARACTERS = 800;
 /** Behind a whole text: below every character that could go on. */
 const END = '!';
 /** Behind the beginning of a shortened one, as a part of its own: nothing goes on so. */
 const HASH = '/~~';
 
-export function orderedName(text: string): OrderedName {
+/** `maxCharacters`: a multiple of 200; the same for all names that lie together. */
+export function orderedName(text: string, maxCharacters = MAX_CHARACTERS): OrderedName {
   const encoded = encode(text);
-  if (encoded.length <= MAX_CHARACTERS) return { name: inParts(encoded) + END, isShortened: false };
-  return { name: inParts(encoded.slice(0, MAX_CHARACTERS)) + HASH + createHash('sha256').update(text).digest('hex'), isShortened: true };
+  if (encoded.length <= maxCharacters) return { name: inParts(encoded) + END, isShortened: false };
+  return { name: inParts(encoded.slice(0, maxCharacters)) + HASH + createHash('sha256').update(text).digest('hex'), isShortened: true };
 }
 
 /** With what the names of all texts begin that begin with `text`; those of some others may as well, where it is long. */
-export function orderedPrefix(text: string): string {
-  return inParts(encode(text).slice(0, MAX_CHARACTERS));
+export function orderedPrefix(text: string, maxCharacters = MAX_CHARACTERS): string {
+  return inParts(encode(text).slice(0, maxCharacters));
 }
 
 /** A name behind which those of all texts above `text` lie; those of some others may as well, where it is long. */
