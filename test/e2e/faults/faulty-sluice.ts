@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { LambdaClient } from '@aws-sdk/client-lambda';
+import type { RoleName } from '../../../cli/roles/role.ts';
+import { lambdaClient } from '../../support/access.ts';
+import { deploy, result } from '../../support/functions.ts';
+import type { IsolatedServices } from '../../support/isolated-services.ts';
+import { Observer, REPORTING_FUNCTION } from '../../support/observer.ts';
+import { startProcesses, type SluiceProcesses } from '../../support/sluice-processes.ts';
+import { faultTable, runFault, type FaultRow } from './fault-run.ts';
+
+const FUNCTION = 'reporter';
+const PER_SEC = 200;
+const TIMEOUT_SEC = 5;
+/** The patience for a start (10 s), the function's time-out for that and for its run, and the gateway's margin (5 s), with room for a busy machine. */
+const DEADLINE_MS = (10 + 2 * TIMEOUT_SEC + 5 + 2) * 1_000;
+
+export interface FaultySluiceOptions {
+  readonly services: IsolatedServices;
+  readonly plan?: string;
+  readonly variables?: Readonly<Record<string, string>>;
+}
+
+/** A Sluice in several processes with one function that reports every run, to be damaged under load. */
+export class FaultySluice {
+  readonly sluice: SluiceProcesses;
+  readonly lambda: LambdaClient;
+  readonly #services: IsolatedServices;
+  readonly #observer: Observer;
+  readonly #dataDir: string;
+  readonly #rows: FaultRow[] = [];
+
+  private constructor(services: IsolatedServices, sluice: SluiceProcesses, observer: Observer, dataDir: string) {
+    this.#services = services;
+    this.sluice = sluice;
+    this.#observer = observer;
+    this.#dataDir = dataDir;
+    this.lambda = lambdaClient(sluice.url);
+  }
+
+  static async start({ services, plan = 'gateway=2,controller=2,worker=2', variables = {} }: FaultySluiceOptions): Promise<FaultySluice> {
+    const observer = await Observer.start();
+    const dataDir = await mkdtemp(join(tmpdir(), 'sluice-faults-'));
+    const sluice = await startProcesses({ plan, dataDir, variables: { ...services.variables, SLUICE_ASYNC_RETRY_BASE_MS: '500', SLUICE_MAX_ENVIRONMENTS: '32', ...variables } });
+    const faulty = new FaultySluice(services, sluice, observer, dataDir);
+    await deploy(faulty.lambda, { name: FUNCTION, files: { 'index.js': REPORTING_FUNCTION }, variables: { OBSERVER: observer.url }, Timeout: TIMEOUT_SEC });
+    await result(faulty.lambda, FUNCTION, { mark: 'first' });
+    return faulty;
+  }
+
+  /** Does the damage under load and counts what became of invocations. */
+  async fault(name: string, inject: () => Promise<void>, calmMs?: number): Promise<FaultRow> {
+    const gateways = (await this.sluice.table()).flatMap(({ role, url }) => (role === 'gateway' && url !== undefined ? [url] : []));
+    const row = await runFault({ fault: name, observer: this.#observer, gateways, functionName: FUNCTION, perSec: PER_SEC, deadlineMs: DEADLINE_MS, inject, ...(calmMs === undefined ? {} : { calmMs }) });
+    this.#rows.push(row);
+    return row;
+  }
+
+  /** Sends a signal to a process of the role; resolves to its number. */
+  async signal(role: RoleName, signal: NodeJS.Signals, which = 0): Promise<number> {
+    const ready = await this.sluice.ready(role);
+    const pid = ready[which % ready.length]?.pid;
+    assert.ok(pid !== undefined, `a ${role} is ready`);
+    process.kill(pid, signal);
+    return pid;
+  }
+
+  /** Kills a process of the role and waits until another one has taken its place. */
+  async kill(role: RoleName, which = 0): Promise<void> {
+    const ready = await this.sluice.ready(role);
+    const victim = ready[which % ready.length];
+    assert.ok(victim?.pid !== undefined, `a ${role} is ready`);
+    process.kill(victim.pid, 'SIGKILL');
+    await this.sluice.replaced(victim.name, victim.pid);
+  }
+
+  /** Restarts every process of the role in an orderly way, one after the other. */
+  async restart(role: RoleName): Promise<void> {
+    for (const { name, pid } of await this.sluice.ready(role)) {
+      if (pid === undefined) continue;
+      process.kill(pid, 'SIGTERM');
+      await this.sluice.replaced(name, pid);
+    }
+  }
+
+  async end(): Promise<void> {
+    process.stdout.write(`\n${faultTable(this.#rows)}\n\n`);
+    this.lambda.destroy();
+    this.sluice.end();
+    await this.#observer.close();
+    await rm(this.#dataDir, { recursive: true, force: true, maxRetries: 5 });
+    await this.#services.remove();
+  }
+}
