@@ -12,6 +12,7 @@ import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import type { LambdaClient } from '@aws-sdk/client-lambda';
 import { deploy, invoke, result } from '../support/functions.ts';
 import { Observer, REPORTING_FUNCTION } from '../support/observer.ts';
+import { seededRandom } from '../support/seeded-random.ts';
 import { descendants, survivors, type RunningProcess } from '../support/processes.ts';
 import { endTree, refusedUp, spawnSluice, type SluiceProcess } from '../support/sluice-process.ts';
 import { lambdaClient } from '../support/access.ts';
@@ -22,17 +23,6 @@ const SENDERS = 16;
 /** In every other round two at a time and so long each that most of what was accepted waits when the process dies. */
 const BACKLOG = { SLUICE_ACCOUNT_CONCURRENCY: '2' };
 const BACKLOG_PAUSE_MS = 5;
-
-/** mulberry32: a small generator whose whole state is its seed. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Processes end by themselves and tell nobody but their parent: to see it from here there is only looking again. */
 async function untilEnded(processes: readonly RunningProcess[]): Promise<void> {
@@ -101,7 +91,7 @@ describe('a process that dies', { timeout: 300_000 }, () => {
   test('killed at random moments, nothing accepted is lost and nothing unstarted runs twice', async (t) => {
     const seed = Number(process.env['CRASH_SEED'] ?? randomInt(2 ** 31));
     t.diagnostic(`seed ${seed}; repeat with CRASH_SEED=${seed}`);
-    const dice = random(seed);
+    const dice = seededRandom(seed);
     let { sluice, lambda } = await up(BACKLOG);
     await reporting(lambda, 'rounds');
     for (let round = 0; round < ROUNDS; round++) {
