@@ -156,10 +156,19 @@ export function encodeAnswer(answer: Answer): Buffer {
   return encodeFrame({ ...rest, invocation: head }, payload);
 }
 
-/** Undefined for what is no answer: it was cut short. */
+/** Undefined for what is no answer: its head was cut short, or somebody else gave it. */
 export function decodeAnswer(bytes: Buffer): Answer | undefined {
   const frame = decodeFrame(bytes);
   if (frame === undefined) return undefined;
-  const head = frame.head as Exclude<Answer, { kind: 'invoke' }> | (Omit<Extract<Answer, { kind: 'invoke' }>, 'invocation'> & { readonly invocation: Omit<InvocationRecord, 'payload'> });
-  return head.kind === 'invoke' ? { ...head, invocation: { ...head.invocation, payload: frame.body } } : head;
+  const head = frame.head as Exclude<Answer, { kind: 'invoke' }> | (Omit<Extract<Answer, { kind: 'invoke' }>, 'invocation'> & { readonly invocation: Omit<InvocationRecord, 'payload'> }) | null;
+  switch (head?.kind) {
+    case 'invoke':
+      return { ...head, invocation: { ...head.invocation, payload: frame.body } };
+    case 'stop':
+    case 'again':
+    case 'moved':
+      return head;
+    default:
+      return undefined;
+  }
 }
