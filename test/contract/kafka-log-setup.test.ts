@@ -5,9 +5,9 @@ import { describeMismatch, LogSetupError, setUpTopics, type KafkaConnection, typ
 import { topicNames } from '../../platform/invocation-log/kafka/topic-names.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { kafkaBroker, NO_KAFKA_HOME, type KafkaBroker } from '../support/kafka-broker.ts';
-import { kafkaScene, plainKafka, removeTopics, type KafkaScene } from '../support/kafka-logs.ts';
+import { kafkaScene, plainKafka, removeTopics, withAdmin, type KafkaScene } from '../support/kafka-logs.ts';
 import { CollectingConsumer, invocation } from '../support/log-consumer.ts';
-import { freePort, makeCertificate, NO_OPENSSL, type Certificate } from '../support/redis-server.ts';
+import { freePort, makeCertificate, NO_OPENSSL, until, type Certificate } from '../support/redis-server.ts';
 import { kafkaService } from '../support/services.ts';
 
 const kafka = await kafkaService();
@@ -79,17 +79,12 @@ describe('kafka log: topics', { skip: kafka === undefined ? 'no Kafka can be rea
 
   it('with fewer partitions than set, or not the same number in all, stop the start', () =>
     withPrefix(async (prefix) => {
-      const admin = plainKafka(brokers).admin();
-      await admin.connect();
-      try {
-        await setUpTopics({ connection, logger, topicPrefix: prefix, topics: { partitions: 2 } }, 'create');
-        const setUp = (partitions: number): Promise<unknown> => setUpTopics({ connection, logger, topicPrefix: prefix, topics: { partitions } }, 'create');
-        await assert.rejects(setUp(4), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_KAFKA_PARTITIONS' && /has 2 partitions, 4 are set/.test(error.message));
-        await admin.createPartitions({ topicPartitions: [{ topic: topicNames(prefix).nameOf('1m'), count: 5 }] });
-        await assert.rejects(setUp(2), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_KAFKA_PARTITIONS' && /delay\.1m 5/.test(error.message));
-      } finally {
-        await admin.disconnect();
-      }
+      const setUp = (partitions: number): Promise<unknown> => setUpTopics({ connection, logger, topicPrefix: prefix, topics: { partitions } }, 'create');
+      await setUp(2);
+      await assert.rejects(setUp(4), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_KAFKA_PARTITIONS' && /has 2 partitions, 4 are set/.test(error.message));
+      await withAdmin(brokers, (admin) => admin.createPartitions({ topicPartitions: [{ topic: topicNames(prefix).nameOf('1m'), count: 5 }] }));
+      await until(() => setUp(2).then(() => false, () => true));
+      await assert.rejects(setUp(2), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_KAFKA_PARTITIONS' && /delay\.1m 5/.test(error.message));
     }));
 });
 
@@ -145,16 +140,30 @@ describe('kafka log: a start that cannot succeed', { skip: NO_KAFKA_HOME || NO_O
   });
 
   it('names the user where he may write, but not consume', async () => {
-    const admin = plainKafka([broker.plain]).admin();
-    await admin.connect();
     await (await scene.open()).close();
     const allow = (resourceType: number, resourceName: string, operation: number) => ({ resourceType, resourceName, resourcePatternType: 4, principal: 'User:bob', host: '*', operation, permissionType: 3 });
     // Topics by prefix: write, describe, describe their configuration. Numbers of Kafka's protocol.
-    await admin.createAcls({ acl: [4, 8, 10].map((operation) => allow(2, scene.prefix, operation)) });
-    await admin.disconnect();
+    await withAdmin([broker.plain], (admin) => admin.createAcls({ acl: [4, 8, 10].map((operation) => allow(2, scene.prefix, operation)) }));
     const log = await scene.open(at(broker.sasl, user('scram-sha-256', 'bob', 'bob-secret')));
     await log.append(invocation());
     await assert.rejects(log.consume(new CollectingConsumer()), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_KAFKA_USERNAME' && /user "bob" has no permission for the consumer group/.test(error.message));
+  });
+
+  it('names the session time-out that the brokers do not allow, and whoever else uses the group', async () => {
+    const short = await scene.open({ sessionTimeoutMs: 100 });
+    await assert.rejects(short.consume(new CollectingConsumer()), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_KAFKA_SESSION_MS');
+    const stranger = plainKafka([broker.plain]).consumer({ groupId: topicNames(scene.prefix).group });
+    await stranger.connect();
+    try {
+      const joined = new Promise<void>((resolve) => stranger.on(stranger.events.GROUP_JOIN, () => resolve()));
+      await stranger.subscribe({ topic: topicNames(scene.prefix).dead });
+      await stranger.run({ eachBatch: () => Promise.resolve() });
+      await joined;
+      const log = await scene.open();
+      await assert.rejects(log.consume(new CollectingConsumer()), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_LOG' && /another program/.test(error.message));
+    } finally {
+      await stranger.disconnect();
+    }
   });
 
   it('is no more than that: with the right settings each way works', async () => {

@@ -26,6 +26,8 @@ export interface KafkaBroker {
 export interface KafkaBrokerOptions {
   /** What the plain listener says its port is: that of a proxy before it. */
   readonly advertisedPort?: number;
+  /** Of the plain listener; any that is free where undefined. */
+  readonly plainPort?: number;
   /** By name their passwords, for PLAIN and SCRAM; only `admin`, and who comes without a name, may do anything. */
   readonly users?: Readonly<Record<string, string>>;
   readonly certificate?: Certificate;
@@ -47,7 +49,7 @@ const CLUSTER_ID = 'c2x1aWNlLXRlc3RzLW93bg';
 
 export async function kafkaBroker(options: KafkaBrokerOptions = {}): Promise<KafkaBroker> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-broker-'));
-  const [plain, sasl, tls, controller] = [await freePort(), await freePort(), await freePort(), await freePort()];
+  const [plain, sasl, tls, controller] = [options.plainPort ?? (await freePort()), await freePort(), await freePort(), await freePort()];
   const file = join(folder, 'server.properties');
   await writeFile(file, await properties(options, { folder, plain, sasl, tls, controller }));
   const scram = Object.entries(options.users ?? {}).flatMap(([name, password]) => ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((mechanism) => ['--add-scram', `${mechanism}=[name=${name},password=${password}]`]));
@@ -148,6 +150,9 @@ async function properties({ advertisedPort, users, certificate, minSessionTimeou
     `advertised.listeners=${advertised.join(',')}`,
     `log.dirs=${join(folder, 'data')}`,
     'auto.create.topics.enable=false',
+    // One that was killed is let in again only after its former session has ended.
+    'broker.session.timeout.ms=2000',
+    'broker.heartbeat.interval.ms=500',
     'offsets.topic.replication.factor=1',
     'offsets.topic.num.partitions=1',
     'transaction.state.log.replication.factor=1',

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Kafka, logLevel } from 'kafkajs';
+import { Kafka, logLevel, type Admin } from 'kafkajs';
 import { systemClock, type Clock } from '../../platform/clock.ts';
 import type { InvocationLog } from '../../platform/invocation-log/invocation-log.ts';
 import { openKafkaLog, type KafkaLogOptions } from '../../platform/invocation-log/kafka.ts';
@@ -70,14 +70,20 @@ export function plainKafka(brokers: readonly string[]): Kafka {
   return new Kafka({ brokers: [...brokers], clientId: 'sluice-test-side', logLevel: logLevel.NOTHING });
 }
 
-export async function removeTopics(brokers: readonly string[], prefix: string): Promise<void> {
-  const names = topicNames(prefix);
+export async function withAdmin<T>(brokers: readonly string[], run: (admin: Admin) => Promise<T>): Promise<T> {
   const admin = plainKafka(brokers).admin({ retry: { retries: 0 } });
   await admin.connect();
   try {
-    await admin.deleteTopics({ topics: [...LOG_TOPICS.map((topic) => names.nameOf(topic)), names.dead] });
-    await admin.deleteGroups([names.group]).catch(() => undefined);
+    return await run(admin);
   } finally {
     await admin.disconnect();
   }
+}
+
+export function removeTopics(brokers: readonly string[], prefix: string): Promise<void> {
+  const names = topicNames(prefix);
+  return withAdmin(brokers, async (admin) => {
+    await admin.deleteTopics({ topics: [...LOG_TOPICS.map((topic) => names.nameOf(topic)), names.dead] });
+    await admin.deleteGroups([names.group]).catch(() => undefined);
+  });
 }

@@ -13,13 +13,13 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-export async function tcpProxy(target: () => { readonly host: string; readonly port: number }, port = 0): Promise<TcpProxy> {
+export async function tcpProxy(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let swallowing = false;
   let connections = 0;
   const server = createServer((client) => {
     connections++;
-    const upstream = connect(target());
+    const upstream = connect(target);
     const pair = { dead: swallowing };
     for (const [from, to] of [
       [client, upstream],
@@ -37,7 +37,7 @@ export async function tcpProxy(target: () => { readonly host: string; readonly p
       });
     }
   });
-  server.listen(port, '127.0.0.1');
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,

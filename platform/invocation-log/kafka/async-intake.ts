@@ -375,7 +375,7 @@ export class AsyncIntake {
         this.#moving--;
         this.#movingBytes -= entry.bytes;
         if (this.#over) return;
-        this.#context.logger.warn({ err: error, partition: this.#context.index }, 'A record could not be moved to the overflow topic; it stays where it is');
+        this.#context.logger.debug({ err: error, partition: this.#context.index }, 'A record could not be moved to the overflow topic; it stays where it is');
         if (entry.copies > 0) entry.copies--;
         this.#arrived(key);
         done(false);

@@ -25,6 +25,7 @@ const CONNECT_TIMEOUT_MS = 2_000;
 /** A request that is not answered within this has failed. Requests that are meant to wait (fetch, join) have their own, longer limit. */
 const REQUEST_TIMEOUT_MS = 5_000;
 const KEEP_ALIVE_MS = 10_000;
+const GIVEN_UP = 'This client has been given up.';
 
 /**
  * kafkajs, and the sockets that it has opened. kafkajs can only be asked to disconnect, waits for its pending requests then, and
@@ -44,7 +45,7 @@ export class KafkaClient {
   }
 
   #open(args: ISocketFactoryArgs): Socket {
-    if (this.#abandoned) throw new Error('This client has been given up.');
+    if (this.#abandoned) throw new Error(GIVEN_UP);
     const socket = openSocket(args);
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
@@ -55,7 +56,7 @@ export class KafkaClient {
   abandon(): void {
     this.#abandoned = true;
     // With an error: kafkajs does not listen to a mere close, and would keep requests waiting for their time-out.
-    for (const socket of this.#sockets) socket.destroy(new Error('This client has been given up.'));
+    for (const socket of this.#sockets) socket.destroy(new Error(GIVEN_UP));
   }
 
   /** Lets `disconnect` run for so long, then abandons what is left. */
@@ -88,7 +89,8 @@ function openSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs): Socket 
 function logCreator(logger: Logger): NonNullable<KafkaConfig['logCreator']> {
   return () =>
     ({ level, log: { message, groupId, topic, error, broker } }: LogEntry) => {
-      if (message.startsWith('Consumer group received unsubscribed topics')) return;
+      // Both are of our own making.
+      if (message.startsWith('Consumer group received unsubscribed topics') || message.includes(GIVEN_UP)) return;
       logger[level === logLevel.ERROR ? 'warn' : 'debug']({ groupId: groupId as unknown, topic: topic as unknown, broker: broker as unknown, cause: error as unknown }, `kafka: ${message}`);
     };
 }

@@ -140,7 +140,7 @@ export class Consumption {
           this.#doubt();
           return [...this.#owned.values()].map(({ index, epoch }) => ({ partition: index, epoch }));
         },
-        rebalancing: () => void this.#commit(),
+        rebalancing: () => void this.#commitAll(),
         joined: (assignment) => void this.#settleIn(member, assignment),
         fetched: (topic, partition, fromOffset, messages) => this.#take(member, topic, partition, fromOffset, messages),
         alive: () => this.#pumpAll(),
@@ -438,6 +438,11 @@ export class Consumption {
 
   async #lastCommit(): Promise<void> {
     if (!this.#certain && this.#owned.size > 0) await new Promise<void>((met) => this.#waiters.push(met));
+    await this.#commitAll();
+  }
+
+  /** Also what was settled while a commit was under way. */
+  async #commitAll(): Promise<void> {
     await this.#committing;
     await this.#commit();
   }
@@ -445,7 +450,7 @@ export class Consumption {
 
 /** Set for what no waiting mends. */
 async function diagnoseForGood(error: unknown, connection: KafkaConnection): Promise<LogSetupError | undefined> {
-  const fault = /AUTHORIZATION_FAILED|SASL_AUTHENTICATION_FAILED/;
+  const fault = /AUTHORIZATION_FAILED|SASL_AUTHENTICATION_FAILED|INVALID_SESSION_TIMEOUT|INCONSISTENT_GROUP_PROTOCOL/;
   for (let link: unknown = error; link instanceof Error; link = link.cause) {
     if (fault.test((link as { type?: string }).type ?? '') || link.name === 'KafkaJSSASLAuthenticationError') return diagnose(error, connection);
   }

@@ -108,7 +108,7 @@ export class DelayIntake {
       (error: unknown) => {
         this.#moving--;
         if (this.#over) return;
-        this.#context.logger.warn({ err: error, partition: this.#context.index, tier: this.#tier }, 'A delayed invocation could not be moved on; it is tried again');
+        this.#context.logger.debug({ err: error, partition: this.#context.index, tier: this.#tier }, 'A delayed invocation could not be moved on; it is tried again');
         this.#held.add(held);
         held.retryMs = this.#context.clock.now() + RETRY_MS;
         this.#expect(held.retryMs);

@@ -10,7 +10,8 @@ export type KafkaSetting =
   | 'SLUICE_KAFKA_SASL'
   | 'SLUICE_KAFKA_USERNAME'
   | 'SLUICE_KAFKA_PASSWORD'
-  | 'SLUICE_KAFKA_PARTITIONS';
+  | 'SLUICE_KAFKA_PARTITIONS'
+  | 'SLUICE_KAFKA_SESSION_MS';
 
 /** The log cannot be used as it is set up. One line that names the setting, what is wrong and what to do; trying again without a change is of no use. */
 export class LogSetupError extends Error {
@@ -50,6 +51,12 @@ export async function diagnose(error: unknown, connection: KafkaConnection): Pro
   }
   if (/certificate|CERT_|altnames|self.signed/i.test(text)) {
     return new LogSetupError('SLUICE_KAFKA_CA_FILE', `the broker's certificate is not trusted: ${firstLine(text)}`, error);
+  }
+  if (/INVALID_SESSION_TIMEOUT/.test(types)) {
+    return new LogSetupError('SLUICE_KAFKA_SESSION_MS', "the brokers allow no such session time-out; they have group.min.session.timeout.ms (6 s unless set) and group.max.session.timeout.ms", error);
+  }
+  if (/INCONSISTENT_GROUP_PROTOCOL/.test(types)) {
+    return new LogSetupError('SLUICE_LOG', 'another program consumes under the name of the group of controllers; stop it, or choose another topic prefix', error);
   }
   return diagnoseByProbe(error, { brokers, tls: tls !== undefined, sasl: sasl !== undefined }, text);
 }
