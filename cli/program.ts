@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addDeleteCommand } from './commands/delete.ts';
 import { addDeployCommand } from './commands/deploy.ts';
@@ -14,6 +13,7 @@ import { addUpCommand } from './commands/up.ts';
 import type { CommandContext, Outcome } from './context.ts';
 import { EXIT, toCliError, type ExitCode } from './errors.ts';
 import { painter } from './terminal/paint.ts';
+import { version } from './version.ts';
 
 const EXIT_CODES_HELP = `
 Exit codes:
@@ -67,9 +67,4 @@ export function createProgram(context: CommandContext, outcome: Outcome): Comman
     add(program, context, outcome);
   }
   return program;
-}
-
-function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
-  return manifest.version;
 }

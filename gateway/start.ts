@@ -8,6 +8,7 @@ import type { ObjectStore } from '../platform/object-store/object-store.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
 import type { InvocationLimiter } from './admission/invocation-limiter.ts';
 import { frontDoor } from './http/front-door.ts';
+import type { InvocationMeter } from './invoke/invocation-meter.ts';
 import { InvokeHandler } from './invoke/invoke-handler.ts';
 import type { PendingReplies } from './invoke/pending-replies.ts';
 import { TargetResolver } from './invoke/target-resolver.ts';
@@ -23,6 +24,8 @@ export interface GatewayOptions {
   readonly replies: PendingReplies;
   /** Lambda's request rates, which gateways share; absent where there is but one and its machine is the limit. */
   readonly limiter?: InvocationLimiter;
+  /** Counts Invoke requests; absent where nobody asks for metrics. */
+  readonly meter?: InvocationMeter;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -72,6 +75,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     home,
     maxWaitingSync: settings.maxWaitingSync,
     limiter: options.limiter,
+    meter: options.meter,
   });
   const answer = frontDoor({
     invoke,

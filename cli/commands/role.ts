@@ -36,8 +36,9 @@ export interface RoleReady {
 
 async function serve(role: RoleName, context: CommandContext, options: InstanceOptions & OutputOptions): Promise<void> {
   const settings = settingsWith(context.environment, options);
-  const running = await (await starter(role))(settings);
+  // From the first moment: as process 1 of a container a role is not ended by a signal that it does not listen for.
   const stopRequested = untilStopRequested();
+  const running = await (await starter(role))(settings);
   const { url, internalUrl, notes } = running;
   if (options.output === 'json') context.stdout.write(`${JSON.stringify({ role, pid: process.pid, ...(url === undefined ? {} : { url }), internalUrl } satisfies RoleReady)}\n`);
   else sayReady(context, running, notes);

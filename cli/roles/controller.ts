@@ -1,15 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { Announcer } from '../../controller/announcer.ts';
-import { startController } from '../../controller/start.ts';
+import { registerControllerMetrics } from '../../controller/metrics.ts';
+import { startController, type Controller } from '../../controller/start.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { internalAgent } from '../../platform/internal-http/client.ts';
 import { HttpReplies } from '../../platform/protocol/http-replies.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
+import { Metrics } from '../../platform/telemetry/metrics.ts';
 import { Fleet } from '../../platform/worker-pool/fleet/fleet.ts';
 import { fleetRoutes } from '../../platform/worker-pool/fleet/routes.ts';
 import { Closers, openCache, openCatalogue, openLog, openStore, processName, sharedSecret, type RoleContext } from './drivers.ts';
 import { startInternalListener, type InternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
+import { version } from '../version.ts';
 
 /** Starts a controller against the services of the settings. Nothing is left running where it rejects. */
 export const startControllerRole: StartRole = async (settings) => {
@@ -28,15 +31,19 @@ export const startControllerRole: StartRole = async (settings) => {
     const name = randomBytes(4).toString('hex');
     let internal: InternalListener | undefined;
     let consuming = false;
-    const controller = await startController({
+    let fleet: Fleet | undefined;
+    const metrics = new Metrics({ role: 'controller', version: version(), logger });
+    registerControllerMetrics(metrics, { controller: () => (consuming ? controller : undefined), fleet: () => fleet, log, clock });
+    const controller: Controller = await startController({
       name, log, catalogue, replies, clock, random: Math.random, logger, settings, atStop: 'handOver',
       async createPool(listener) {
-        const fleet = new Fleet({ listener, clock, logger });
-        internal = await startInternalListener(context, fleetRoutes({ fleet, secret, controller: name, partitions: log.partitions, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']));
+        const pool = new Fleet({ listener, clock, logger });
+        fleet = pool;
+        internal = await startInternalListener(context, fleetRoutes({ fleet: pool, secret, controller: name, partitions: log.partitions, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']), metrics);
         const announcer = new Announcer({ controller: name, url: internal.url, cache, clock, logger, owned: () => controllerOwned() });
         await announcer.start();
         closers.add(() => announcer.stop());
-        return fleet;
+        return pool;
       },
     });
     function controllerOwned(): ReadonlyMap<number, number> {

@@ -1,14 +1,17 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { InvocationLimiter } from '../../gateway/admission/invocation-limiter.ts';
 import { PendingReplies } from '../../gateway/invoke/pending-replies.ts';
+import { registerGatewayMetrics } from '../../gateway/metrics.ts';
 import { replyRoutes } from '../../gateway/replies/reply-routes.ts';
 import { ReplyUrls } from '../../gateway/replies/reply-url.ts';
 import { startGateway } from '../../gateway/start.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
+import { Metrics } from '../../platform/telemetry/metrics.ts';
 import { checkCompareAndSwap, Closers, openCache, openCatalogue, openFunctionLogs, openLog, openStore, processName, sharedSecret, type RoleContext } from './drivers.ts';
 import { startInternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
+import { version } from '../version.ts';
 
 /** Starts a gateway against the services of the settings. Nothing is left running where it rejects. */
 export const startGatewayRole: StartRole = async (settings) => {
@@ -24,13 +27,15 @@ export const startGatewayRole: StartRole = async (settings) => {
     let internalUrl = '';
     const urls = new ReplyUrls(randomBytes(32), () => internalUrl);
     const replies = new PendingReplies({ clock, addressOf: urls.of });
-    let serving = false;
-    const internal = await startInternalListener(context, replyRoutes({ replies, urls, clock }), () => (serving ? [] : ['The gateway is starting or stopping.']));
-    internalUrl = internal.url;
     const limiter = new InvocationLimiter({ cache, clock, logger, accountConcurrency: settings.accountConcurrency });
     closers.add(() => limiter.close());
+    const metrics = new Metrics({ role: 'gateway', version: version(), logger });
+    const meter = registerGatewayMetrics(metrics, { replies, limiter });
+    let serving = false;
+    const internal = await startInternalListener(context, replyRoutes({ replies, urls, clock }), () => (serving ? [] : ['The gateway is starting or stopping.']), metrics);
+    internalUrl = internal.url;
     const gateway = await startGateway({
-      log, catalogue, store, functionLogs, replies, limiter, clock, random: Math.random, logger, settings,
+      log, catalogue, store, functionLogs, replies, limiter, meter, clock, random: Math.random, logger, settings,
       signingSecret: createHmac('sha256', secret).update('object urls').digest(),
     });
     closers.add(() => gateway.stop());

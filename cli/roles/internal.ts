@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import type { Settings } from '../../platform/configuration/settings.ts';
 import { sendBytes, startInternalServer, type InternalRoute, type InternalServer } from '../../platform/internal-http/server.ts';
+import type { Metrics } from '../../platform/telemetry/metrics.ts';
 import { CliError } from '../errors.ts';
 import type { RoleContext } from './drivers.ts';
 
@@ -13,9 +14,9 @@ export interface InternalListener {
 /** Why the process is not ready, a line each; empty: it is. */
 export type Readiness = () => readonly string[];
 
-/** Starts the internal listener of a role: its own routes, and health for whoever supervises it. */
-export async function startInternalListener({ settings, logger, closers }: RoleContext, routes: readonly InternalRoute[], readiness: Readiness): Promise<InternalListener> {
-  const server = await listen(settings, [...routes, ...healthRoutes(readiness)], logger);
+/** Starts the internal listener of a role: its own routes, health for whoever supervises it, and its metrics. */
+export async function startInternalListener({ settings, logger, closers }: RoleContext, routes: readonly InternalRoute[], readiness: Readiness, metrics: Metrics): Promise<InternalListener> {
+  const server = await listen(settings, [...routes, ...healthRoutes(readiness), metricsRoute(metrics)], logger);
   closers.add(() => server.stop());
   return { url: settings.internalUrl ?? `http://${reachableHost(settings.internalHost)}:${server.port}`, port: server.port };
 }
@@ -33,6 +34,11 @@ function healthRoutes(readiness: Readiness): readonly InternalRoute[] {
       },
     },
   ];
+}
+
+/** `/metrics`: in Prometheus' text format ({@link ../../docs/reference/metrics.md}). */
+function metricsRoute(metrics: Metrics): InternalRoute {
+  return { method: 'GET', path: '/metrics', handle: async (_request, response) => sendBytes(response, 200, metrics.contentType, await metrics.text()) };
 }
 
 async function listen({ internalHost, internalPort }: Settings, routes: readonly InternalRoute[], logger: RoleContext['logger']): Promise<InternalServer> {

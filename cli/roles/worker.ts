@@ -4,13 +4,16 @@ import { internalAgent } from '../../platform/internal-http/client.ts';
 import { HttpReplies } from '../../platform/protocol/http-replies.ts';
 import { joinToken } from '../../platform/protocol/wire/tokens.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
+import { Metrics } from '../../platform/telemetry/metrics.ts';
 import { ClaimedPayloads } from '../../worker/controllers/claimed-payloads.ts';
 import { Controllers } from '../../worker/controllers/controllers.ts';
 import { ControllerDirectory } from '../../worker/controllers/directory.ts';
+import { registerWorkerMetrics } from '../../worker/metrics.ts';
 import { startWorker } from '../../worker/start.ts';
 import { Closers, makePrivateFolder, openCache, openFunctionLogs, openStore, sharedSecret, type RoleContext } from './drivers.ts';
 import { startInternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
+import { version } from '../version.ts';
 
 /** A token that a worker makes for itself lives as long as a process well may; `sluice token` makes shorter ones. */
 const OWN_TOKEN_LIFETIME_MS = 10 * 365 * 86_400_000;
@@ -30,21 +33,24 @@ export const startWorkerRole: StartRole = async (settings) => {
     closers.add(() => agent.close());
     const replies = new HttpReplies(agent, logger);
     const worker = tokenOwner(settings.joinToken) ?? settings.workerName;
+    const room = { maxEnvironments: settings.maxEnvironments, maxMemoryMiB: settings.maxEnvironmentMemoryMiB };
     const controllers = new Controllers({
       worker,
       instance: randomUUID(),
       joinToken: settings.joinToken ?? joinToken(sharedSecret(settings), { worker, expiresAtMs: clock.now() + OWN_TOKEN_LIFETIME_MS }),
       agent, clock, logger,
       payloads: new ClaimedPayloads(agent, store),
-      room: { maxEnvironments: settings.maxEnvironments, maxMemoryMiB: settings.maxEnvironmentMemoryMiB },
+      room,
     });
     const endpointUrl = settings.endpointUrl ?? `${DEFAULT_ENDPOINT}:${settings.port}`;
-    const running = await startWorker({ link: controllers, replies, store, functionLogs, clock, logger, settings: { ...settings, endpointUrl } });
+    const metrics = new Metrics({ role: 'worker', version: version(), logger });
+    const metered = registerWorkerMetrics(metrics, { controllers, room });
+    const running = await startWorker({ link: metered(controllers), replies, store, functionLogs, clock, logger, settings: { ...settings, endpointUrl } });
     controllers.attach(running.host);
     const directory = new ControllerDirectory({ fixed: settings.controllers?.split(',') ?? [], cache, partitions: settings.partitions, clock, logger, onChange: (urls) => controllers.known(urls) });
     await directory.start();
     let draining = false;
-    const internal = await startInternalListener(context, [], () => (draining ? ['The worker is stopping.'] : controllers.open === 0 ? ['The worker has no session with a controller.'] : []));
+    const internal = await startInternalListener(context, [], () => (draining ? ['The worker is stopping.'] : controllers.open === 0 ? ['The worker has no session with a controller.'] : []), metrics);
     // Everything that runs ends and is reported and answered before a session is left.
     closers.add(async () => {
       draining = true;

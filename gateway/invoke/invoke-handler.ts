@@ -8,9 +8,10 @@ import type { InvocationRecord } from '../../platform/model/invocation.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import { readBody } from '../http/read-body.ts';
 import type { InvocationLimiter } from '../admission/invocation-limiter.ts';
-import { payloadTooLarge, type LambdaApiError } from '../lambda-api/errors.ts';
+import { ERRORS, payloadTooLarge, type LambdaApiError } from '../lambda-api/errors.ts';
 import { sendError, sendReply, sendStatus } from './answers.ts';
 import * as faults from './faults.ts';
+import type { InvocationMeter } from './invocation-meter.ts';
 import { readParameters, type InvokeParameters } from './parameters.ts';
 import { MAX_ASYNC_PAYLOAD_BYTES, MAX_SYNC_PAYLOAD_BYTES } from './limits.ts';
 import type { PendingReplies } from './pending-replies.ts';
@@ -33,6 +34,7 @@ export interface InvokeOptions {
   readonly maxWaitingSync: number;
   readonly home: Home;
   readonly limiter?: InvocationLimiter | undefined;
+  readonly meter?: InvocationMeter | undefined;
 }
 
 /**
@@ -52,24 +54,31 @@ export class InvokeHandler {
    */
   async handle(request: IncomingMessage, response: ServerResponse, reference: string, qualifier: string | undefined): Promise<void> {
     const requestId = randomUUID();
+    let error: LambdaApiError | undefined;
     try {
-      const error = await this.#invoke(request, response, requestId, reference, qualifier);
-      if (error !== undefined) sendError(response, requestId, error);
-    } catch (error) {
-      this.#options.logger.error({ err: error, requestId }, 'invoke failed');
-      sendError(response, requestId, faults.internalError(error));
+      error = await this.#invoke(request, response, requestId, reference, qualifier);
+    } catch (thrown) {
+      this.#options.logger.error({ err: thrown, requestId }, 'invoke failed');
+      error = faults.internalError(thrown);
     }
+    if (error === undefined) return;
+    this.#options.meter?.refused(request.headers, ERRORS[error.code].status);
+    sendError(response, requestId, error);
   }
 
   async #invoke(request: IncomingMessage, response: ServerResponse, requestId: string, reference: string, qualifier: string | undefined): Promise<LambdaApiError | undefined> {
-    const { clock, targets } = this.#options;
+    const { clock, targets, meter } = this.#options;
     const nowMs = clock.now();
+    const receivedAt = performance.now();
     const parameters = readParameters(request.headers, () => newTraceId(nowMs));
     if ('fault' in parameters) return faults.parameterFault(parameters.fault);
 
     const limitBytes = parameters.type === 'Event' ? MAX_ASYNC_PAYLOAD_BYTES : MAX_SYNC_PAYLOAD_BYTES;
     const outcome = await readBody(request, limitBytes);
-    if (outcome.kind === 'cutShort') return undefined;
+    if (outcome.kind === 'cutShort') {
+      meter?.abandoned(request.headers);
+      return undefined;
+    }
     if (outcome.kind === 'tooLarge') {
       const bytes = Number(request.headers['content-length']);
       return payloadTooLarge(limitBytes, bytes > limitBytes ? { type: parameters.type === 'Event' ? 'Event' : 'RequestResponse', bytes } : undefined);
@@ -82,32 +91,39 @@ export class InvokeHandler {
     const target = targets.peek(reference, qualifier) ?? (await targets.resolve(reference, qualifier));
     if (target.kind === 'error') return target.error;
     if (parameters.type === 'DryRun') {
+      meter?.dryRun();
       sendStatus(response, 204, requestId, target.version);
       return undefined;
     }
     const record = invocationRecord(requestId, parameters, target, payload, nowMs);
-    return parameters.type === 'Event' ? this.#enqueue(response, record) : this.#run(response, record, target);
+    return parameters.type === 'Event' ? this.#enqueue(response, record) : this.#run(response, record, target, receivedAt);
   }
 
   async #enqueue(response: ServerResponse, record: InvocationRecord): Promise<LambdaApiError | undefined> {
+    const { log, meter } = this.#options;
+    const askedAt = performance.now();
     try {
-      await this.#options.log.append(record);
+      await log.append(record);
     } catch (error) {
       if (error instanceof LogUnavailableError) return faults.logUnavailable();
       throw error;
     }
+    meter?.appended(askedAt);
     sendStatus(response, 202, record.id, undefined);
     return undefined;
   }
 
-  async #run(response: ServerResponse, invocation: InvocationRecord, target: InvokeTarget): Promise<LambdaApiError | undefined> {
-    const { replies, log, maxWaitingSync, home, limiter } = this.#options;
+  async #run(response: ServerResponse, invocation: InvocationRecord, target: InvokeTarget, receivedAt: number): Promise<LambdaApiError | undefined> {
+    const { replies, log, maxWaitingSync, home, limiter, meter } = this.#options;
     if (replies.size >= maxWaitingSync) return faults.tooManyWaiting();
     const throttle = limiter?.take(target.record, invocation.acceptedAtMs);
     if (throttle !== undefined) return faults.rateExceeded(throttle);
     const deadlineMs = invocation.expiresAtMs + target.timeoutMs + REPLY_MARGIN_MS;
     const record = replies.addressed(invocation, deadlineMs);
-    replies.expect(record, deadlineMs, (reply) => sendReply(response, record, reply, home));
+    replies.expect(record, deadlineMs, (reply) => {
+      meter?.replied(reply, receivedAt);
+      sendReply(response, record, reply, home);
+    });
     try {
       await log.append(record);
       return undefined;
