@@ -13,7 +13,8 @@ import { SchedulerLoop } from './scheduler-loop.ts';
 import { decisions } from './scheduler/decisions/decisions.ts';
 import { conservationDrift, type Delivered } from './scheduler/ledger.ts';
 import type { Command, SchedulerEvent, Target } from './scheduler/messages.ts';
-import { Scheduler, type SchedulerSettings, type SchedulerSnapshot } from './scheduler/scheduler.ts';
+import { Scheduler, type SchedulerSettings } from './scheduler/scheduler.ts';
+import type { SchedulerSnapshot } from './scheduler/snapshot.ts';
 import { findTarget, knownTarget } from './targets.ts';
 
 export interface ControllerOptions {

@@ -21,7 +21,7 @@ export function generatedPages(): ReadonlyMap<string, string> {
 }
 
 function configuration(): string {
-  const rows = Object.values(SETTINGS).map(({ variable, machineDefault, defaultText, description }) => `| \`${variable}\` | ${machineDefault ?? `\`${defaultText}\``} | ${description} |`);
+  const rows = Object.values(SETTINGS).map(({ variable, machineDefault, defaultText, description }) => `| \`${variable}\` | ${machineDefault ?? (defaultText === '' ? 'none' : `\`${defaultText}\``)} | ${description} |`);
   return page('Configuration', [
     'Every setting is an environment variable. A value out of bounds and an unknown `SLUICE_` variable stop the start with a message that names it. `sluice up --port` and `--data` stand for `SLUICE_PORT` and `SLUICE_DATA`.',
     table(['variable', 'default', 'meaning'], rows),

@@ -121,6 +121,15 @@ export class Ledger {
     this.running(work);
   }
 
+  /** One that waits is found to run in an adopted environment: it is that one from now on, counted once. */
+  replace(waiting: Work, running: Work): void {
+    this.let(waiting);
+    this.adopt(running);
+    this.counts[running.head.kind].accepted--;
+    running.deliveryId = waiting.deliveryId;
+    this.undelivered--;
+  }
+
   /** Takes a delivery for one that is known already, from an environment that runs it or has run it; whether it was. */
   bind(delivered: Delivered): boolean {
     const { id, kind } = delivered.head;

@@ -35,18 +35,19 @@
  * Whatever else is reported (a completion under an old epoch or of an earlier attempt, of an invocation that the environment does not have, or from an environment
  * that is leaving) changes nothing and is counted in `tally.staleReports`; one that is leaving is told again to stop.
  */
-
 import type { ExecutionSpec, FunctionKey } from '../../platform/model/execution-spec.ts';
-import type { Completion, EnvironmentDeparture, HeldEnvironment } from '../../platform/protocol/controller-link.ts';
+import type { Completion, EnvironmentDeparture } from '../../platform/protocol/controller-link.ts';
 import type { PoolCapacity } from '../../platform/worker-pool/worker-pool.ts';
 import { unreservedLimit } from './decisions/admission.ts';
 import type { Decisions } from './decisions/decisions.ts';
 import { Environments } from './environments.ts';
 import { calledAt, measuredDuration } from './estimates.ts';
 import { Functions, type HeldFunction } from './functions.ts';
-import { Ledger, type Delivered, type InvocationCounts } from './ledger.ts';
-import type { Command, SchedulerEvent, Target } from './messages.ts';
-import { UNDELIVERED, workState, type Environment, type TimerOwner, type VersionState, type Work } from './state.ts';
+import { Handover } from './handover.ts';
+import { Ledger, type Delivered } from './ledger.ts';
+import type { Command, SchedulerEvent } from './messages.ts';
+import type { SchedulerSnapshot } from './snapshot.ts';
+import { workState, type Environment, type TimerOwner, type VersionState, type Work } from './state.ts';
 import { Timers } from './timers.ts';
 import type { Turn } from './turn.ts';
 
@@ -67,31 +68,6 @@ export interface SchedulerOptions {
   readonly random: () => number;
 }
 
-/** What the scheduler holds at this moment, and what it has done since it began. */
-export interface SchedulerSnapshot {
-  readonly invocations: { readonly sync: Readonly<InvocationCounts>; readonly async: Readonly<InvocationCounts> };
-  /** Invocations held, counted by another way than those in `invocations`. */
-  readonly held: number;
-  /** Of these, how many run in adopted environments and have not been delivered yet. */
-  readonly undelivered: number;
-  readonly functions: number;
-  readonly rememberedVersions: number;
-  readonly timers: number;
-  readonly environments: { readonly all: number; readonly idle: number; readonly leaving: number; readonly memoryMiB: number };
-  /** Versions that wait for room in the pool. */
-  readonly versionsWithoutRoom: number;
-  readonly tally: {
-    readonly started: number;
-    readonly evicted: number;
-    readonly gaveWay: number;
-    readonly startsFailed: number;
-    readonly leasesEnded: number;
-    readonly throttled: number;
-    readonly duplicates: number;
-    readonly staleReports: number;
-  };
-}
-
 type FailedStart = { readonly kind: 'init'; readonly errorBody: Buffer } | { readonly kind: 'platform' | 'silence'; readonly message: string };
 
 export class Scheduler {
@@ -101,6 +77,7 @@ export class Scheduler {
   private readonly functions: Functions;
   private readonly environments: Environments;
   private readonly ledger: Ledger;
+  private readonly handover: Handover;
   private readonly tally = { startsFailed: 0, leasesEnded: 0, throttled: 0, duplicates: 0, staleReports: 0 };
   /** Order of arrival; also the time-line of starts. */
   private sequence = 0;
@@ -115,6 +92,14 @@ export class Scheduler {
     this.functions = new Functions(this.timers);
     this.environments = new Environments({ turn: this.turn, timers: this.timers, functions: this.functions, capacity, name, keepAliveMinMs: settings.keepAliveMinMs, keepAliveMaxMs: settings.keepAliveMaxMs });
     this.ledger = new Ledger(this.turn, this.timers, settings.asyncRetryBaseMs);
+    this.handover = new Handover({
+      turn: this.turn, functions: this.functions, environments: this.environments, ledger: this.ledger,
+      nextSequence: () => this.sequence++,
+      isDraining: () => this.draining,
+      leaveQueue: (work) => this.leaveQueue(work),
+      endWork: (environment, work) => this.endWork(environment, work),
+      revise: (version, spec) => this.revise(version, spec),
+    });
   }
 
   /** When the next `tick` is due; Infinity when none is. */
@@ -197,10 +182,10 @@ export class Scheduler {
         this.functionChanged(event.functionUid, event.reservedConcurrency, event.specs);
         break;
       case 'adopted':
-        this.adopt(event.environment, event.target);
+        this.handover.adopt(event.environment, event.target);
         break;
       case 'revoked':
-        for (const uid of event.functionUids) this.revoke(uid);
+        for (const uid of event.functionUids) this.handover.revoke(uid);
         this.environments.makeRoom(this.sequence);
         break;
       case 'retire': {
@@ -349,59 +334,6 @@ export class Scheduler {
     this.endWork(environment, work);
     if (completion !== undefined && this.isCurrent(work, completion)) this.ledger.complete(work, completion);
     else this.ledger.lose(work);
-  }
-
-  /** An earlier owner's environment: starting until it polls, or busy with what it runs. */
-  private adopt({ environmentId, spec, running }: HeldEnvironment, target: Target): void {
-    const { environments, ledger, turn } = this;
-    if (environments.get(environmentId) !== undefined) return;
-    const version = this.functions.version(spec, target.spec, target.reservedConcurrency);
-    if (version.spec.id !== target.spec.id || version.deleted) this.revise(version, target.spec);
-    const environment = environments.adopt(environmentId, version, spec, this.sequence);
-    if (running === undefined) {
-      if (spec.id !== version.spec.id || this.draining) environments.stop(environment);
-      return;
-    }
-    const { head, epoch, deliveryId, ranMs } = running;
-    const held = ledger.find(head.id);
-    if (held !== undefined && held.state === 'running') {
-      // It was taken for lost and given to another one, whose run counts.
-      environments.stop(environment);
-      return;
-    }
-    const work = workState({ deliveryId: UNDELIVERED, head, givenEpoch: epoch, givenDeliveryId: deliveryId }, version, this.sequence++, turn.nowMs);
-    if (held !== undefined) {
-      this.leaveQueue(held);
-      ledger.let(held);
-      ledger.adopt(work);
-      ledger.bind({ deliveryId: held.deliveryId, head, epoch: held.givenEpoch });
-      ledger.counts[head.kind].accepted--;
-    } else {
-      ledger.adopt(work);
-    }
-    environments.occupy(environment, work, ranMs);
-  }
-
-  /** The function is another owner's: it gets what waits from the log, and what runs from the environments, which it claims. */
-  private revoke(functionUid: string): void {
-    const owner = this.functions.get(functionUid);
-    if (owner === undefined) return;
-    for (const version of [...owner.versions.values()]) {
-      for (let work = version.waiting.first; work !== undefined; work = version.waiting.first) {
-        this.leaveQueue(work);
-        this.ledger.let(work);
-        this.ledger.release(work);
-      }
-      for (const environment of this.environments.of(version)) {
-        const { work } = environment;
-        if (work !== undefined) {
-          this.endWork(environment, work);
-          this.ledger.release(work);
-        }
-        if (environment.state !== 'leaving') this.environments.handOver(environment);
-      }
-      this.functions.dropUnused(version);
-    }
   }
 
   /** Counts a failed start and answers those whom it answers. */

@@ -97,7 +97,7 @@ export const SETTINGS: SettingsTable = {
   kafkaSasl: oneOf('SLUICE_KAFKA_SASL', ['off', 'plain', 'scram-sha-256', 'scram-sha-512'], 'off', 'How to say who this is to brokers.'),
   kafkaUsername: optional('SLUICE_KAFKA_USERNAME', 'User name for SASL.', /^\S+$/, 'a name without spaces'),
   kafkaPassword: secret('SLUICE_KAFKA_PASSWORD', 'Password for SASL.', /^.+$/, 'a password'),
-  kafkaSessionMs: integer('SLUICE_KAFKA_SESSION_MS', 10_000, 2_000, 300_000, 'A controller that Kafka has not heard of for so long is taken for dead, and its functions go to others.'),
+  kafkaSessionMs: integer('SLUICE_KAFKA_SESSION_MS', 6_000, 2_000, 300_000, 'A controller that Kafka has not heard of for so long is taken for dead, and its functions go to others. Not below the brokers\' `group.min.session.timeout.ms` (6 s).'),
   s3AccessKey: optional('SLUICE_S3_ACCESS_KEY', 'Access key of the S3 server.', /^\S+$/, 'an access key'),
   s3SecretKey: secret('SLUICE_S3_SECRET_KEY', 'Secret key of the S3 server.', /^\S+$/, 'a secret key'),
   s3Region: text('SLUICE_S3_REGION', 'us-east-1', 'Region of the S3 server.', /^[a-z0-9-]+$/, 'a region'),

@@ -10,6 +10,7 @@ import { asynchronous } from './parts/async.ts';
 import { cold } from './parts/cold.ts';
 import { express } from './parts/express.ts';
 import { idle } from './parts/idle.ts';
+import { kafka } from './parts/kafka.ts';
 import { scale } from './parts/scale.ts';
 import { warm } from './parts/warm.ts';
 import { profileUnder, type ProfiledLoad } from './profile.ts';
@@ -26,6 +27,8 @@ interface Options {
   readonly output: 'text' | 'json';
   readonly markdown?: string;
   readonly profile?: ProfiledLoad | true;
+  readonly drivers: 'embedded' | 'kafka';
+  readonly backlog: number;
 }
 
 function progress(part: string): (what: string) => void {
@@ -33,12 +36,12 @@ function progress(part: string): (what: string) => void {
   return (what) => process.stderr.write(`${part}: ${what} (${((Date.now() - startedAt) / 1000).toFixed(0)} s)\n`);
 }
 
-async function measure(names: readonly string[]): Promise<Report> {
+async function measure(all: Readonly<Record<string, Part>>, names: readonly string[]): Promise<Report> {
   const parts: PartReport[] = [];
   for (const name of names) {
     try {
       if (NEEDS_PEERS.includes(name)) await installPeers();
-      const part = PARTS[name];
+      const part = all[name];
       if (part !== undefined) parts.push(await part(progress(name)));
     } catch (error) {
       parts.push({ tables: [], targets: [], notes: [], failures: [`${name}: ${(error as Error).message}`] });
@@ -52,7 +55,8 @@ async function main(options: Options): Promise<void> {
     process.stdout.write(await profileUnder(options.profile === true ? 'warm' : options.profile, progress('profile')));
     return;
   }
-  const report = await measure(options.only ?? Object.keys(PARTS));
+  const all = options.drivers === 'kafka' ? { kafka: (say: (what: string) => void) => kafka(say, options.backlog) } : PARTS;
+  const report = await measure(all, options.drivers === 'kafka' ? ['kafka'] : (options.only ?? Object.keys(PARTS)));
   process.stdout.write(options.output === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : renderText(report));
   if (options.markdown !== undefined) await writeFile(options.markdown, renderMarkdown(report));
   process.exitCode = report.failures.length === 0 ? 0 : 1;
@@ -61,6 +65,8 @@ async function main(options: Options): Promise<void> {
 const options = new Command('npm run bench --')
   .description('Measures Sluice beside a bare server, the Runtime API alone and serverless-offline. Takes about four minutes.')
   .addOption(new Option('--only <parts...>', 'run only these parts').choices(Object.keys(PARTS)))
+  .addOption(new Option('--drivers <drivers>', 'embedded: everything in one process; kafka: three processes on Kafka, MinIO and Redis, whose addresses the environment names').choices(['embedded', 'kafka']).default('embedded'))
+  .addOption(new Option('--backlog <events>', 'with --drivers kafka: how many events are queued and drained').argParser(Number).default(1_000_000))
   .addOption(new Option('--output <format>', 'what to print').choices(['text', 'json']).default('text'))
   .option('--markdown <file>', 'write the tables for the documentation as well')
   .addOption(new Option('--profile [load]', 'instead of measuring, write a CPU profile of Sluice under load and print where the time goes').choices(['warm', 'async']))

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bigScenario, changingHandsScenario, neighbourScenario, ONCE_BROKEN_SEEDS, smallScenario, type Scenario } from './scenario.ts';
 import { TWINS } from './twins.ts';
-import { simulate, Violation, type Sabotage } from './world.ts';
+import type { Sabotage } from './sabotage.ts';
+import { simulate, Violation } from './world.ts';
 
 /** Seeds of every test run; `node test/simulation/run.ts` goes on from there. */
 const SEEDS = 200;

@@ -1,6 +1,6 @@
 import type { Command } from '../../controller/scheduler/messages.ts';
 import { changingHandsScenario, neighbourScenario, ONCE_BROKEN_SEEDS, smallScenario, type Scenario } from './scenario.ts';
-import type { Sabotage } from './world.ts';
+import type { Sabotage } from './sabotage.ts';
 
 /** The scheduler without one of its guards, or told or heard wrongly, and the invariant that must then break. */
 export interface Twin {

@@ -1,4 +1,5 @@
 import type { Command } from '../../controller/scheduler/messages.ts';
+import { changesHands } from './functions.ts';
 import type { Scenario } from './scenario.ts';
 
 /** An invariant of ARCHITECTURE.md does not hold. The message begins with its number. */
@@ -181,9 +182,7 @@ export class Witness {
     if (invocation.answered) return;
     invocation.answered = true;
     const deadlineMs = invocation.startedAtMs === undefined ? invocation.expiresAtMs : invocation.startedAtMs + invocation.fn.timeoutMs + LEASE_MARGIN_MS;
-    const { handovers, takeovers } = this.scenario;
-    const changingHands = handovers + takeovers > 0;
-    const lastMs = changingHands ? Math.max(deadlineMs, invocation.expiresAtMs + invocation.fn.timeoutMs) + GATEWAY_MARGIN_MS : deadlineMs;
+    const lastMs = changesHands(this.scenario) ? Math.max(deadlineMs, invocation.expiresAtMs + invocation.fn.timeoutMs) + GATEWAY_MARGIN_MS : deadlineMs;
     if (nowMs > lastMs) this.fail(4, `the caller of ${invocation.id} is answered ${nowMs - deadlineMs} ms after its deadline.`);
   }
 

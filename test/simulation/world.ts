@@ -1,26 +1,16 @@
-import { decisions as guarded, type Decisions } from '../../controller/scheduler/decisions/decisions.ts';
-import { conservationDrift } from '../../controller/scheduler/ledger.ts';
+import { decisions as guarded } from '../../controller/scheduler/decisions/decisions.ts';
 import type { Command, SchedulerEvent } from '../../controller/scheduler/messages.ts';
 import { Scheduler } from '../../controller/scheduler/scheduler.ts';
-import type { InvocationHead } from '../../platform/invocation-log/invocation-log.ts';
 import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
 import type { Completion, EnvironmentDeparture } from '../../platform/protocol/controller-link.ts';
+import { auditSnapshot } from './audit.ts';
 import { Future } from './future.ts';
 import { Prng } from './prng.ts';
+import type { Sabotage } from './sabotage.ts';
 import type { Scenario } from './scenario.ts';
+import { changesHands, newFunction, simHead, specOf } from './functions.ts';
 import { TraceHash } from './trace-hash.ts';
 import { GATEWAY_MARGIN_MS, Violation, Witness, type SimEnvironment, type SimFunction, type SimInvocation } from './witness.ts';
-
-/** What a twin takes away from the scheduler. */
-export interface Sabotage {
-  readonly decisions?: Partial<Decisions>;
-  /** Tampers with the commands of one turn. */
-  readonly commands?: (commands: readonly Command[]) => readonly Command[];
-  /** Tells the scheduler something else than what happened. */
-  readonly tells?: (event: SchedulerEvent) => SchedulerEvent;
-  /** Keeps events from the scheduler. */
-  readonly hides?: (event: SchedulerEvent) => boolean;
-}
 
 export interface RunResult {
   /** Of every command with its time: equal for equal runs. */
@@ -84,7 +74,7 @@ class World {
     this.sabotage = sabotage;
     this.dice = new Prng(scenario.seed);
     this.witness = new Witness(scenario);
-    for (let index = 0; index < scenario.functions; index++) this.functions.push(this.newFunction(index, 0));
+    for (let index = 0; index < scenario.functions; index++) this.functions.push(newFunction(this.dice, this.scenario, index, 0));
     this.startController();
     this.planDisturbances();
     this.planArrival();
@@ -183,15 +173,10 @@ class World {
 
   private delivery(invocation: SimInvocation, deliveryId: number): SchedulerEvent {
     const { fn } = invocation;
-    const head = this.head(invocation);
+    const head = simHead(invocation);
     const { epoch } = this;
     if (fn.deleted) return { kind: 'orphaned', deliveryId, head, epoch };
     return { kind: 'arrived', deliveryId, head, epoch, target: { spec: specOf(fn, invocation.version), reservedConcurrency: fn.reservedConcurrency } };
-  }
-
-  private head(invocation: SimInvocation): InvocationHead {
-    const { id, kind, fn, version, acceptedAtMs, expiresAtMs, attempt, throttles } = invocation;
-    return { v: 1, id, kind, account: '000000000000', functionName: fn.name, functionUid: fn.uid, version, invokedArn: '', acceptedAtMs, expiresAtMs, attempt, throttles, traceId: '', logTail: false, payloadBytes: 2 };
   }
 
   // Gateways
@@ -223,7 +208,7 @@ class World {
     };
     if (kind === 'sync' && this.scheduler === undefined) return;
     this.witness.totals.accepted++;
-    if (kind === 'sync' && this.changesHands) this.future.plan(invocation.expiresAtMs + fn.timeoutMs + GATEWAY_MARGIN_MS, () => void (invocation.answered = true));
+    if (kind === 'sync' && changesHands(this.scenario)) this.future.plan(invocation.expiresAtMs + fn.timeoutMs + GATEWAY_MARGIN_MS, () => void (invocation.answered = true));
     if (kind === 'async') this.logged.set(invocation.id, invocation);
     if (kind === 'async' && this.dice.chance(this.scenario.lateShare)) this.future.plan(this.nowMs + this.dice.around(LATE_MEAN_MS), () => this.deliver(invocation));
     else this.deliver(invocation);
@@ -232,7 +217,8 @@ class World {
   // Workers
 
   private startEnvironment(id: string, spec: ExecutionSpec): void {
-    const fn = this.functionOfSpec(spec) ?? this.witness.fail(3, `an environment of ${spec.id} is started, which does not exist.`);
+    const named = this.functions[Number(spec.functionName.slice(1))];
+    const fn = named?.uid === spec.functionUid ? named : this.witness.fail(3, `an environment of ${spec.id} is started, which does not exist.`);
     const environment: SimEnvironment = { id, fn, version: spec.version, specId: spec.id, memoryMiB: spec.configuration.memoryMiB, state: 'starting', toldToStop: false, invocation: undefined, runs: 0, given: undefined, untold: undefined };
     this.environments.set(id, environment);
     this.witness.started(environment);
@@ -272,11 +258,6 @@ class World {
   private announceReady(environment: SimEnvironment): void {
     if (this.scheduler === undefined) environment.untold = () => this.announceReady(environment);
     else if (environment.state === 'ready' && !environment.toldToStop) this.tell({ kind: 'environmentReady', environmentId: environment.id });
-  }
-
-  private functionOfSpec(spec: ExecutionSpec): SimFunction | undefined {
-    const fn = this.functions[Number(spec.functionName.slice(1))];
-    return fn !== undefined && spec.id.includes(fn.uid) ? fn : undefined;
   }
 
   private stopEnvironment(id: string): void {
@@ -383,7 +364,7 @@ class World {
       const fn = this.someFunction();
       this.witness.reserve(fn, undefined);
       fn.deleted = true;
-      this.functions[fn.index] = this.newFunction(fn.index, fn.revision + 1);
+      this.functions[fn.index] = newFunction(this.dice, this.scenario, fn.index, fn.revision + 1);
       this.tell({ kind: 'functionChanged', functionUid: fn.uid, reservedConcurrency: undefined, specs: new Map() });
       this.announceAccount();
     });
@@ -421,7 +402,7 @@ class World {
     const delivered = this.waitingForController;
     this.waitingForController = [];
     for (const invocation of delivered) {
-      if (this.changesHands && this.dice.chance(0.5)) this.future.plan(this.nowMs + this.dice.around(REDELIVERY_MEAN_MS), () => this.deliver(invocation));
+      if (changesHands(this.scenario) && this.dice.chance(0.5)) this.future.plan(this.nowMs + this.dice.around(REDELIVERY_MEAN_MS), () => this.deliver(invocation));
       else this.deliver(invocation);
     }
   }
@@ -439,7 +420,7 @@ class World {
       environment: {
         environmentId: environment.id,
         spec: { ...specOf(fn, version), id: environment.specId },
-        ...(invocation !== undefined && given !== undefined && { running: { head: this.head(invocation), ...given, ranMs: this.nowMs - (invocation.startedAtMs ?? this.nowMs) } }),
+        ...(invocation !== undefined && given !== undefined && { running: { head: simHead(invocation), ...given, ranMs: this.nowMs - (invocation.startedAtMs ?? this.nowMs) } }),
       },
       target: { spec: specOf(fn, version), reservedConcurrency: fn.reservedConcurrency },
     });
@@ -493,34 +474,12 @@ class World {
     this.future.plan(this.nowMs + RESTART_MS, () => this.startController());
   }
 
-  private newFunction(index: number, generation: number): SimFunction {
-    const { dice, scenario } = this;
-    return {
-      index, uid: `u${index}.${generation};`, name: `f${index}`, revision: generation, deleted: false,
-      durationMeanMs: dice.around(scenario.durationMeanMs), startMeanMs: dice.around(scenario.startMeanMs), timeoutMs: dice.chance(0.9) ? 3_000 : 1_000, memoryMiB: dice.chance(0.9) ? 128 : 1_024,
-      crashes: dice.chance(scenario.crashLoopShare), hasPublished: dice.chance(0.1), reservedConcurrency: undefined, held: 0, waiting: new Map(), starting: new Map(),
-    };
-  }
-
   // Audits of the whole state
-
-  private get changesHands(): boolean {
-    return this.scenario.handovers + this.scenario.takeovers > 0;
-  }
 
   private audit(): void {
     const snapshot = this.scheduler?.snapshot();
     if (snapshot === undefined) return;
-    const { sync, async: events } = snapshot.invocations;
-    for (const [kind, counts] of Object.entries(snapshot.invocations)) {
-      const drift = conservationDrift(counts);
-      if (drift !== 0) this.witness.fail(1, `of ${counts.accepted} accepted ${kind} invocations ${drift} are nowhere.`);
-    }
-    const held = sync.waiting + sync.running + events.waiting + events.running;
-    if (held - snapshot.undelivered !== this.held.size || held !== snapshot.held) this.witness.fail(1, `the scheduler counts ${held} invocations, holds ${snapshot.held} and has been given ${this.held.size}.`);
-    if (snapshot.environments.all !== this.witness.pool.environments) this.witness.fail(7, `the scheduler counts ${snapshot.environments.all} environments where ${this.witness.pool.environments} are.`);
-    if (snapshot.functions > held + snapshot.environments.all) this.witness.fail(7, `state of ${snapshot.functions} functions is kept for ${held} invocations and ${snapshot.environments.all} environments.`);
-    if (snapshot.timers > held + 2 * snapshot.environments.all + snapshot.functions * 2) this.witness.fail(7, `${snapshot.timers} timers are kept.`);
+    auditSnapshot(this.witness, snapshot, this.held.size);
     this.mostFunctions = Math.max(this.mostFunctions, snapshot.functions);
   }
 
@@ -535,21 +494,6 @@ class World {
     const { accepted, succeeded, failed, rejected, deadLettered, expired, lostWithController } = this.witness.totals;
     if (accepted !== succeeded + failed + rejected + deadLettered + expired + lostWithController) this.witness.fail(1, `${accepted} accepted, but ${JSON.stringify(this.witness.totals)}.`);
   }
-}
-
-function specOf(fn: SimFunction, version: string): ExecutionSpec {
-  return {
-    id: `000000000000/${fn.name}/${fn.uid}/${version}/${version === '1' ? 'fixed' : fn.revision}`,
-    account: '000000000000',
-    functionName: fn.name,
-    functionUid: fn.uid,
-    version,
-    versionArn: '',
-    configuration: {
-      runtime: 'nodejs24.x', handler: 'index.handler', role: '', description: '', timeoutSec: fn.timeoutMs / 1_000, memoryMiB: fn.memoryMiB, ephemeralStorageMiB: 512, environment: undefined,
-      architecture: 'x86_64', tracingMode: 'PassThrough', logGroup: '', code: { sha256: '', sizeBytes: 0, objectKey: '' },
-    },
-  };
 }
 
 export { Violation };
