@@ -15,5 +15,12 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
+// kafkajs sets a timer of a negative length where it has nothing to wait for. Node tells of the first one, and nobody can do anything about it.
+const printers = process.listeners('warning');
+process.removeAllListeners('warning');
+process.on('warning', (warning) => {
+  if (warning.name !== 'TimeoutNegativeWarning') for (const print of printers) print(warning);
+});
+
 const { runCli } = await import('./program.ts');
 process.exitCode = await runCli(process.argv.slice(2), { stdout: process.stdout, stderr: process.stderr, stdin: process.stdin, environment: process.env });

@@ -7,9 +7,15 @@ import { glob } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..');
-const SUITES: Readonly<Record<string, readonly string[]>> = {
-  test: ['unit', 'contract', 'simulation', 'conformance'],
-  e2e: ['e2e'],
+interface Suite {
+  readonly folders: readonly string[];
+  /** Files that run side by side. What kills services and fills the machine with load runs alone. */
+  readonly concurrency: number;
+}
+
+const SUITES: Readonly<Record<string, Suite>> = {
+  test: { folders: ['unit', 'contract', 'simulation', 'conformance'], concurrency: 2 },
+  e2e: { folders: ['e2e'], concurrency: 1 },
 };
 
 /** A test that hangs fails, rather than holding up everything after it. Far above what the longest takes on a busy machine. */
@@ -40,7 +46,7 @@ function run(step: Step, live: boolean): Promise<boolean> {
 
 async function testFiles(suite: string, patterns: readonly string[]): Promise<string[]> {
   const files: string[] = [];
-  for (const folder of SUITES[suite] ?? []) {
+  for (const folder of SUITES[suite]?.folders ?? []) {
     for await (const file of glob(`test/${folder}/**/*.test.ts`, { cwd: ROOT })) files.push(file);
   }
   return files.filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern))).sort();
@@ -64,5 +70,5 @@ if (files.length === 0) {
   process.stderr.write(`No test file of the suite ${suite} matches ${patterns.join(', ')}.\n`);
   process.exit(2);
 }
-const tests = await run({ name: `${files.length} test files`, command: [process.execPath, '--test', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT_MS}`, ...files] }, true);
+const tests = await run({ name: `${files.length} test files`, command: [process.execPath, '--test', `--test-concurrency=${SUITES[suite]?.concurrency ?? 1}`, `--test-timeout=${TEST_TIMEOUT_MS}`, ...files] }, true);
 process.exitCode = passed && tests ? 0 : 1;

@@ -26,6 +26,7 @@ describe('services that die under load', { timeout: 600_000, skip: missing }, ()
     const { hostname, port } = new URL(url);
     redisProxy = await swallowingProxy({ host: hostname, port: Number(port) });
     redis = new Redis(url);
+    redis.on('error', () => undefined);
     faulty = await FaultySluice.start({
       services: services as IsolatedServices,
       variables: { SLUICE_CACHE: `redis://127.0.0.1:${redisProxy.port}`, ...(brokers === undefined ? {} : { SLUICE_TOPIC_REPLICATION: '3', SLUICE_TOPIC_MIN_INSYNC: '2' }) },
