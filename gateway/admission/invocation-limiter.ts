@@ -61,6 +61,8 @@ interface Entry {
   readonly key: string;
   readonly bucket: SharedBucket;
   waiting: boolean;
+  /** Its first report has been begun. */
+  settled: boolean;
 }
 
 /**
@@ -78,7 +80,9 @@ export class InvocationLimiter {
   readonly #options: InvocationLimiterOptions;
   readonly #accounts = new BoundedView<Entry>(FUNCTIONS_MAX);
   readonly #functions: BoundedView<Entry>;
+  /** Waiting to be settled. Those that have not been settled ever go before the others, and at once. */
   readonly #waiting: Entry[] = [];
+  readonly #fresh: Entry[] = [];
   readonly #refused: Record<RateReason, number> = { FunctionInvocationRateLimitExceeded: 0, ReservedFunctionInvocationRateLimitExceeded: 0, CallerRateLimitExceeded: 0 };
   #timer: Timer | undefined;
   #round: Promise<void> | undefined;
@@ -128,26 +132,33 @@ export class InvocationLimiter {
 
   /** Also what is refused waits to be settled: whoever owes has to hear when others stop. */
   #await(entry: Entry): void {
-    if (entry.waiting || this.#closed || this.#waiting.length >= WAITING_BUCKETS_MAX) return;
+    if (entry.waiting || this.#closed || this.#waiting.length + this.#fresh.length >= WAITING_BUCKETS_MAX) return;
     entry.waiting = true;
-    this.#waiting.push(entry);
-    if (this.#round === undefined) this.#timer ??= this.#nextRound();
+    (entry.settled ? this.#waiting : this.#fresh).push(entry);
+    if (this.#round !== undefined) return;
+    if (!entry.settled && this.#fresh.length === 1) this.#timer?.cancel();
+    else if (this.#timer !== undefined) return;
+    this.#timer = this.#nextRound();
   }
 
   #nextRound(): Timer {
     const { clock } = this.#options;
-    return clock.at(clock.now() + SETTLE_INTERVAL_MS, () => {
+    return clock.at(clock.now() + (this.#fresh.length > 0 ? 0 : SETTLE_INTERVAL_MS), () => {
       this.#timer = undefined;
       this.#round = this.#settle().finally(() => {
         this.#round = undefined;
-        if (this.#waiting.length > 0 && !this.#closed) this.#timer = this.#nextRound();
+        if (this.#waiting.length + this.#fresh.length > 0 && !this.#closed) this.#timer = this.#nextRound();
       });
     });
   }
 
   async #settle(): Promise<void> {
-    const entries = this.#waiting.splice(0, ROUND_BUCKETS_MAX);
-    for (const entry of entries) entry.waiting = false;
+    const fresh = this.#fresh.splice(0, ROUND_BUCKETS_MAX);
+    const entries = [...fresh, ...this.#waiting.splice(0, ROUND_BUCKETS_MAX - fresh.length)];
+    for (const entry of entries) {
+      entry.waiting = false;
+      entry.settled = true;
+    }
     if (this.#alone) {
       // One finds out whether the cache is back, for all.
       const [first, ...others] = entries;
@@ -159,11 +170,13 @@ export class InvocationLimiter {
     }
   }
 
-  async #report({ key, bucket }: Entry): Promise<Error | undefined> {
+  async #report(entry: Entry): Promise<Error | undefined> {
     const { cache, clock } = this.#options;
+    const { key, bucket } = entry;
     const drawn = bucket.report();
     try {
       bucket.reported(drawn, await cache.increment(key, drawn, COUNTER_TTL_MS), clock.now());
+      if (bucket.toReport) this.#await(entry);
       return undefined;
     } catch (error) {
       bucket.unreported(clock.now());
@@ -190,7 +203,7 @@ function entryOf(view: BoundedView<Entry>, prefix: string, name: string, concurr
     known.bucket.changeRate(rate);
     return known;
   }
-  const entry = { key: prefix + name, bucket: new SharedBucket(rate, nowMs), waiting: false };
+  const entry = { key: prefix + name, bucket: new SharedBucket(rate, nowMs), waiting: false, settled: false };
   view.set(name, entry);
   return entry;
 }

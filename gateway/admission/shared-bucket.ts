@@ -16,12 +16,14 @@ const DEBT_SEC_MAX = 10;
  * - *shared* also pays for what others drew, whenever it is told, and owes where that is more than there was. Between two reports it is
  *   not cut to the burst: what others drew in that time has still to be taken from it.
  *
- * So after each report the shared level is that of one bucket for all: with `w` the longest time until the others have been told of something drawn,
- * `n` gateways together draw, in any span of `t` seconds, at most
+ * It is to be reported soon after it was asked for anything; the first time at once when it begins, which adds nothing and brings where the counter
+ * stands. Then each report brings the shared level to that of one bucket for all. With `w` the longest time until the others have been told of
+ * something drawn, `n` gateways together draw, in any span of `t` seconds, at most
  *
- *     perSec × t + burst  +  (n − 1) × (burst + perSec × w)
+ *     perSec × t + burst  +  (n − 1) × (2 × burst + perSec × w)
  *
- * The second summand is what those who have not heard of one another yet overdraw. It is overdrawn once, not each time: it is owed, and nobody
+ * The second summand is what they overdraw: a burst each while they have not heard of one another, and a burst each since one that begins, or was
+ * silent, comes with a full bucket (when in that time the others drew, it cannot know). It is overdrawn once, not each time: it is owed, and nobody
  * who has heard of it draws before it has come in again.
  */
 export class SharedBucket {
@@ -66,8 +68,14 @@ export class SharedBucket {
     this.#drawn++;
   }
 
-  /** How much was drawn since the last report. It is on its way now: `reported` or `unreported` must follow. */
+  /** Whether something was drawn that is not on its way yet. */
+  get toReport(): boolean {
+    return this.#drawn > 0;
+  }
+
+  /** What to add to the counter: what was drawn since the last report. It is on its way now: `reported` or `unreported` must follow. */
   report(): number {
+    if (this.#total === undefined) return 0;
     const drawn = this.#drawn;
     this.#drawn = 0;
     return drawn;
