@@ -49,7 +49,7 @@ export class Metrics {
         ...configuration,
         async collect() {
           const current = await told();
-          clear(this);
+          clear(this, configuration.labelNames);
           for (const [value, labels] of current) this.inc({ ...labels }, value);
         },
       });
@@ -59,7 +59,7 @@ export class Metrics {
       ...configuration,
       async collect() {
         const current = await told();
-        clear(this);
+        clear(this, configuration.labelNames);
         for (const [value, labels] of current) this.set({ ...labels }, value);
       },
     });
@@ -92,8 +92,8 @@ export class Metrics {
   }
 }
 
-/** Without its labels' values and without the 0 that prom-client puts in their place. */
-function clear(metric: Counter | Gauge): void {
+/** Leaves no value, also not the 0 that a reset puts where there are no labels: what cannot be told is absent. */
+function clear(metric: Counter | Gauge, labelNames: readonly string[]): void {
   metric.reset();
-  metric.remove();
+  if (labelNames.length === 0) metric.remove();
 }
