@@ -122,9 +122,11 @@ describe('shared bucket', () => {
   });
 
   it('gateways that ask all the time draw no less than one bucket gives', () => {
+    // A bucket so small that it overflows between two askings loses what comes in meanwhile, as one bucket would.
+    const roomy = rates.filter(({ perSec, burst }) => burst >= 1 + perSec / 20);
     const uneven = fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 1, maxLength: 5 });
     fc.assert(
-      fc.property(rates.filter(({ perSec, burst }) => burst >= perSec / 20), travels, uneven, (rate, travel, greed) => {
+      fc.property(roomy, travels, uneven, (rate, travel, greed) => {
         const gateways = new Gateways(greed.length, rate, travel);
         const seconds = 30;
         for (let ms = 0; ms < seconds * 1_000; ms += 10) {
