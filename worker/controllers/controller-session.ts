@@ -181,6 +181,10 @@ export class ControllerSession {
         origin: this.url, path: '/v1/sessions', method: 'POST', headers: { authorization: `Bearer ${joinToken}`, 'content-type': 'application/json' },
         body: JSON.stringify(request), signal: AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
       });
+      if (status === 503) {
+        logger.debug({ controller: this.url }, 'the controller is stopping');
+        return false;
+      }
       if (status !== 201) {
         logger.warn({ controller: this.url, status }, status === 401 ? 'the controller refuses this worker: SLUICE_SECRET or SLUICE_JOIN_TOKEN is not what it expects, or the token has ended' : 'the controller grants no session');
         return false;

@@ -105,8 +105,8 @@ export class Controllers implements ControllerLink {
   gone: ControllerLink['gone'] = (departure) => {
     const environment = this.#environments.get(departure.environmentId);
     if (environment === undefined) return;
+    environment.endPoll();
     const { lastCompletion } = environment;
-    environment.pending = undefined;
     environment.abort.abort();
     environment.departure = departure.completion === undefined && lastCompletion !== undefined ? { ...departure, completion: lastCompletion } : departure;
     this.#report(departure.environmentId, environment);
@@ -252,9 +252,14 @@ export class Controllers implements ControllerLink {
     if (environment.pollForNewHome() !== undefined) void this.#poll(environmentId, environment);
   }
 
-  /** The open session that has claimed the environment's function under a later epoch. */
+  /** The open session that has claimed the environment's function under the latest epoch, unless the environment is of a later one. */
   #ownerOf({ spec, epoch }: HeldEnvironmentState): ControllerSession | undefined {
-    return [...this.#sessions.values()].find((session) => session.open && (session.epochs.get(partitionFor(spec, session.partitions)) ?? -1) >= epoch);
+    let [owner, latest]: [ControllerSession | undefined, number] = [undefined, epoch];
+    for (const session of this.#sessions.values()) {
+      const claimed = session.open ? (session.epochs.get(partitionFor(spec, session.partitions)) ?? -1) : -1;
+      if (claimed >= latest) [owner, latest] = [session, claimed];
+    }
+    return owner;
   }
 
   #opened(session: ControllerSession): void {
@@ -270,8 +275,13 @@ export class Controllers implements ControllerLink {
       environment.home = undefined;
       environment.abort.abort();
       environment.abort = new AbortController();
-      if (environment.departure === undefined) this.#park(environment);
-      else this.#report(id, environment);
+      if (environment.departure === undefined) {
+        this.#park(environment);
+        // Another one may have claimed its function before this environment was there.
+        if (!this.#stopped) void this.#offerTo(this.#ownerOf(environment), [id]);
+      } else {
+        this.#report(id, environment);
+      }
     }
     this.#shareAnew();
   }
@@ -318,7 +328,7 @@ export class Controllers implements ControllerLink {
       for (const session of this.#sessions.values()) {
         void session.retire([...this.#environments].filter(([, { home }]) => home === session).map(([id]) => id));
       }
-      for (const environment of this.#environments.values()) if (environment.home === undefined) environment.pending?.resolve({ kind: 'stop' });
+      for (const environment of this.#environments.values()) if (environment.home === undefined) environment.endPoll()?.resolve({ kind: 'stop' });
       if (this.#environments.size === 0) this.#draining();
     });
   }

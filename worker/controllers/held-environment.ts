@@ -41,12 +41,21 @@ export class HeldEnvironmentState {
     this.epoch = epoch;
   }
 
+  /** It is running what it was given. */
   get busy(): boolean {
-    return this.pending === undefined && this.#running !== undefined;
+    return this.pending === undefined && this.departure === undefined && this.#running !== undefined;
   }
 
   polls(poll: EnvironmentPoll, resolve: (assignment: Assignment) => void): void {
     this.pending = { poll, number: this.#polls++, resolve, taken: false };
+  }
+
+  /** Ends its poll. What that would have reported, and nobody has heard, goes with its departure. */
+  endPoll(): PendingPoll | undefined {
+    const { pending } = this;
+    this.pending = undefined;
+    if (pending?.taken === false && pending.poll.kind === 'completed') this.lastCompletion = pending.poll.completion;
+    return pending;
   }
 
   given({ invocation, epoch, deliveryId }: Extract<Assignment, { kind: 'invoke' }>): void {

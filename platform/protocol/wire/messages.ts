@@ -6,7 +6,7 @@ import { decodeFrame, encodeFrame } from './frame.ts';
 /**
  * What a worker and a controller say to each other over HTTP. The worker dials, always; version 1:
  *
- * - `POST /v1/sessions` with a join token: {@link SessionRequest} → 201 {@link SessionGrant}. All that follows carries the session's token, and is
+ * - `POST /v1/sessions` with a join token: {@link SessionRequest} → 201 {@link SessionGrant}, or 503 from a controller that stops. All that follows carries the session's token, and is
  *   answered 410 once the controller does not know the session: the worker opens another one.
  * - `POST /v1/sessions/S/instructions`: {@link InstructionsRequest} → {@link InstructionsAnswer}, held open for {@link INSTRUCTIONS_HOLD_MS} while there is
  *   nothing to say; so it is the session's heartbeat in both directions.

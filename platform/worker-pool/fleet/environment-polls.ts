@@ -14,15 +14,18 @@ export class EnvironmentPolls {
   #waiting: ((answer: Answer) => void) | undefined;
   #hold: Timer | undefined;
   #closed = false;
+  /** It came with an invocation that somebody else had given it, and has not polled yet. */
+  #cameBusy: boolean;
 
-  constructor(link: Pick<ControllerLink, 'next'>, clock: Clock) {
+  constructor(link: Pick<ControllerLink, 'next'>, clock: Clock, came: { readonly busy: boolean } = { busy: false }) {
     this.#link = link;
     this.#clock = clock;
+    this.#cameBusy = came.busy;
   }
 
   /** It has been given an invocation and has not said yet that it is done with it. */
   get busy(): boolean {
-    return this.#answered?.kind === 'invoke';
+    return this.#cameBusy || this.#answered?.kind === 'invoke';
   }
 
   /** The answer to poll number `number`; rejects with RangeError for one that is over. */
@@ -38,6 +41,7 @@ export class EnvironmentPolls {
     if (number > this.#number) {
       this.#number = number;
       this.#answered = undefined;
+      this.#cameBusy = false;
       void this.#link.next(poll).then((assignment) => this.#assign(number, assignment));
     }
     return answer;
@@ -53,6 +57,7 @@ export class EnvironmentPolls {
   close(): void {
     this.#closed = true;
     this.#answered = undefined;
+    this.#cameBusy = false;
     this.#settle({ kind: 'moved' });
   }
 

@@ -21,11 +21,12 @@ interface FleetEnvironment {
   readonly polls: EnvironmentPolls;
   /** Undefined while no worker has room for it. */
   session: WorkerSession | undefined;
+  /** While the controller is being asked whether it takes it over. */
+  adopting?: Promise<boolean>;
 }
 
 /** A claim that workers are still to answer. */
 interface Claim {
-  readonly number: number;
   readonly unanswered: Set<WorkerSession>;
   readonly done: () => void;
 }
@@ -43,7 +44,8 @@ export class Fleet implements WorkerPool {
   readonly #environments = new Map<string, FleetEnvironment>();
   /** Those without a session, in the order in which they were asked for. */
   readonly #unplaced = new Set<FleetEnvironment>();
-  #claim: Claim | undefined;
+  /** By number. */
+  readonly #unanswered = new Map<number, Claim>();
   /** All partitions that are this controller's: told to workers that come later. */
   readonly #claimed = new Map<number, number>();
   #claims = 0;
@@ -71,6 +73,11 @@ export class Fleet implements WorkerPool {
 
   get waitingForRoom(): number {
     return this.#unplaced.size;
+  }
+
+  /** It takes no worker any more. */
+  get closed(): boolean {
+    return this.#closed !== undefined;
   }
 
   // What the controller wants
@@ -102,21 +109,24 @@ export class Fleet implements WorkerPool {
     for (const partition of partitions) this.#claimed.set(partition, epoch);
     if (this.#sessions.size === 0) return;
     const { clock } = this.#options;
-    this.#claim?.done();
     await new Promise<void>((resolve) => {
+      const number = ++this.#claims;
       const timer = clock.at(clock.now() + CLAIM_PATIENCE_MS, () => claim.done());
       const claim: Claim = {
-        number: ++this.#claims,
         unanswered: new Set(this.#sessions.values()),
         done: () => {
           timer.cancel();
-          if (this.#claim === claim) this.#claim = undefined;
+          this.#unanswered.delete(number);
           resolve();
         },
       };
-      this.#claim = claim;
-      for (const session of claim.unanswered) session.instruct({ do: 'claim', claim: claim.number, partitions, epoch });
+      this.#unanswered.set(number, claim);
+      for (const session of [...claim.unanswered]) session.instruct({ do: 'claim', claim: number, partitions, epoch });
     });
+  }
+
+  #answered(claim: Claim, session: WorkerSession): void {
+    if (claim.unanswered.delete(session) && claim.unanswered.size === 0) claim.done();
   }
 
   handOver(environmentId: string): void {
@@ -158,7 +168,12 @@ export class Fleet implements WorkerPool {
 
   open({ worker, instance, room }: SessionRequest): WorkerSession {
     for (const other of [...this.#sessions.values()]) {
-      if (other.worker === worker && (other.instance !== instance || other.live)) other.end('replaced');
+      if (other.worker === worker) other.end(other.instance === instance ? 'reopened' : 'replaced');
+    }
+    // What a process has left that was silent and is known to be gone now.
+    for (const environment of [...this.#environments.values()]) {
+      const of = environment.session;
+      if (of?.worker === worker && of.instance !== instance) this.#gone(environment, { environmentId: environment.id, cause: { kind: 'workerLost' } });
     }
     const session = new WorkerSession({ worker, instance, room, clock: this.#options.clock, onEnd: (ended, why) => this.#sessionEnded(ended, why) });
     this.#sessions.set(session.id, session);
@@ -178,29 +193,38 @@ export class Fleet implements WorkerPool {
   /** The ids of those that are this controller's from now on. */
   async held(session: WorkerSession, claim: number | undefined, environments: readonly HeldEnvironment[]): Promise<readonly string[]> {
     const verdicts = await Promise.all(environments.map((held) => this.#adopt(session, held)));
-    if (this.#claim !== undefined && this.#claim.number === claim) {
-      this.#claim.unanswered.delete(session);
-      if (this.#claim.unanswered.size === 0) this.#claim.done();
-    }
+    const asked = claim === undefined ? undefined : this.#unanswered.get(claim);
+    if (asked !== undefined) this.#answered(asked, session);
     return environments.filter((_, index) => verdicts[index]).map(({ environmentId }) => environmentId);
   }
 
   async #adopt(session: WorkerSession, held: HeldEnvironment): Promise<boolean> {
-    const { listener, clock } = this.#options;
     const known = this.#environments.get(held.environmentId);
-    if (known !== undefined) return known.session === session || this.#rejoined(known, session);
-    if (this.#closed !== undefined) return false;
+    // A worker may offer one again while the controller is still being asked.
+    if (known !== undefined) return known.session === session ? (known.adopting ?? true) : this.#rejoined(known, session);
+    if (this.closed || !session.live) return false;
+    const { listener, clock } = this.#options;
     // Entered before the controller hears of it: it may want to stop it at once.
-    const environment: FleetEnvironment = { id: held.environmentId, spec: held.spec, polls: new EnvironmentPolls(listener, clock), session: undefined };
+    const environment: FleetEnvironment = { id: held.environmentId, spec: held.spec, polls: new EnvironmentPolls(listener, clock, { busy: held.running !== undefined }), session: undefined };
     this.#settleOn(environment, session);
+    environment.adopting = this.#ask(environment, held);
+    return environment.adopting;
+  }
+
+  async #ask(environment: FleetEnvironment, held: HeldEnvironment): Promise<boolean> {
+    const { listener } = this.#options;
     const taken = await listener.adopted(held);
-    if (!taken && this.#environments.get(held.environmentId) === environment) this.#forget(environment);
-    return taken;
+    delete environment.adopting;
+    const present = this.#environments.get(environment.id);
+    if (!taken && present === environment) this.#forget(environment);
+    // Its worker was lost meanwhile, when the controller did not know of it yet.
+    if (taken && present === undefined) listener.gone({ environmentId: environment.id, cause: { kind: 'workerLost' } });
+    return taken && present === environment;
   }
 
   /** The worker has opened another session, and this environment, which was busy all along, is back with it. */
   #rejoined(environment: FleetEnvironment, session: WorkerSession): boolean {
-    if (environment.session?.live === true || environment.session?.worker !== session.worker) return false;
+    if (environment.session?.live === true || environment.session?.instance !== session.instance) return false;
     this.#settleOn(environment, session);
     return true;
   }
@@ -270,13 +294,12 @@ export class Fleet implements WorkerPool {
 
   #sessionEnded(session: WorkerSession, why: SessionEnd): void {
     this.#sessions.delete(session.id);
-    this.#claim?.unanswered.delete(session);
-    if (this.#claim?.unanswered.size === 0) this.#claim.done();
+    for (const claim of [...this.#unanswered.values()]) this.#answered(claim, session);
     if (why === 'closed' || why === 'silent') this.#options.logger.warn({ worker: session.worker, why }, 'a worker is lost');
     for (const environment of [...this.#environments.values()]) {
       if (environment.session !== session) continue;
-      // A worker that says nothing may still run what it was given (invariant 3): that has its lease. What runs nothing is not lost by giving it up.
-      if (why === 'silent' && environment.polls.busy) continue;
+      // A worker that says nothing may still run what it was given, one that is back does (invariant 3): that has its lease. What runs nothing is not lost by giving it up.
+      if ((why === 'silent' || why === 'reopened') && environment.polls.busy) continue;
       this.#gone(environment, { environmentId: environment.id, cause: { kind: 'workerLost' } });
     }
     this.#capacityChanged();

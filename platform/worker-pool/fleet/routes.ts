@@ -65,6 +65,10 @@ export function fleetRoutes({ fleet, secret, controller, partitions, clock }: Fl
       sendEmpty(response, 400);
       return;
     }
+    if (fleet.closed) {
+      sendEmpty(response, 503);
+      return;
+    }
     const session = fleet.open(message);
     const grant: SessionGrant = { session: session.id, token: session.token, controller, partitions };
     sendBytes(response, 201, 'application/json', JSON.stringify(grant));
@@ -186,4 +190,3 @@ function parse<Message>(body: Buffer | undefined): Message | undefined {
     return undefined;
   }
 }
-

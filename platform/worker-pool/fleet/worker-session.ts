@@ -14,7 +14,14 @@ export const UNACKNOWLEDGED_MAX = 10_000;
 /** Code that a session is known to have fetched; beyond it the oldest is taken for forgotten. */
 const KNOWN_CODE_MAX = 1_000;
 
-export type SessionEnd = 'closed' | 'silent' | 'left' | 'replaced';
+export type SessionEnd =
+  | 'closed'
+  | 'silent'
+  | 'left'
+  /** Another process goes by the worker's name. */
+  | 'replaced'
+  /** The same process has opened another session: it had lost this one, and lives. */
+  | 'reopened';
 
 export interface SessionOptions {
   readonly worker: string;
@@ -28,8 +35,8 @@ export interface SessionOptions {
 /**
  * One worker's session with this controller.
  *
- * *Live* from the beginning; ended when the worker leaves, comes back as another process, loses its connection and does not return in time (*closed*), or is
- * not heard of for {@link SILENCE_MS} (*silent*). An ended session never becomes live again: the worker opens another one.
+ * *Live* from the beginning; ended when the worker leaves, comes back as another process (*replaced*) or with another session (*reopened*), loses its connection and
+ * does not return in time (*closed*), or is not heard of for {@link SILENCE_MS} (*silent*). An ended session never becomes live again: the worker opens another one.
  */
 export class WorkerSession {
   readonly id = randomToken();
