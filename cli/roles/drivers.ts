@@ -169,6 +169,16 @@ function needsSharedService(setting: 'log' | 'store' | 'cache', form: string): C
   return new CliError(`${variable}=${defaultText} serves one process only; roles in processes of their own need ${variable}=${form}. "sluice up" runs everything in one process.`, EXIT.usage);
 }
 
+/**
+ * As Promise.all, but not before each has come to its end: what one has opened when another fails is in the closers by then, and nothing is left open.
+ */
+export async function together<Opened extends readonly unknown[]>(...opening: { readonly [Index in keyof Opened]: Promise<Opened[Index]> }): Promise<Opened> {
+  const outcomes = await Promise.allSettled(opening);
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<unknown>).value) as unknown as Opened;
+}
+
 /** What is wrong with a setting is said in one line; everything else keeps its own words. */
 async function oneLine<Result>(start: Promise<Result>): Promise<Result> {
   try {

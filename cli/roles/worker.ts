@@ -10,7 +10,7 @@ import { Controllers } from '../../worker/controllers/controllers.ts';
 import { ControllerDirectory } from '../../worker/controllers/directory.ts';
 import { registerWorkerMetrics } from '../../worker/metrics.ts';
 import { startWorker } from '../../worker/start.ts';
-import { Closers, makePrivateFolder, openCache, openFunctionLogs, openStore, sharedSecret, type RoleContext } from './drivers.ts';
+import { Closers, makePrivateFolder, openCache, openFunctionLogs, openStore, sharedSecret, together, type RoleContext } from './drivers.ts';
 import { startInternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
 import { version } from '../version.ts';
@@ -27,7 +27,7 @@ export const startWorkerRole: StartRole = async (settings) => {
   const clock = systemClock;
   try {
     await makePrivateFolder(settings.dataDir);
-    const [store, cache] = await Promise.all([openStore(context), openCache(context)]);
+    const [store, cache] = await together(openStore(context), openCache(context));
     const functionLogs = await openFunctionLogs(context, store);
     const agent = internalAgent();
     closers.add(() => agent.close());

@@ -81,10 +81,10 @@ describe('kafka log: topics', { skip: kafka === undefined ? 'no Kafka can be rea
     withPrefix(async (prefix) => {
       const setUp = (partitions: number): Promise<unknown> => setUpTopics({ connection, logger, topicPrefix: prefix, topics: { partitions } }, 'create');
       await setUp(2);
-      await assert.rejects(setUp(4), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_KAFKA_PARTITIONS' && /has 2 partitions, 4 are set/.test(error.message));
+      await assert.rejects(setUp(4), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_PARTITIONS' && /has 2 partitions, 4 are set/.test(error.message));
       await withAdmin(brokers, (admin) => admin.createPartitions({ topicPartitions: [{ topic: topicNames(prefix).nameOf('1m'), count: 5 }] }));
       await until(() => setUp(2).then(() => false, () => true));
-      await assert.rejects(setUp(2), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_KAFKA_PARTITIONS' && /delay\.1m 5/.test(error.message));
+      await assert.rejects(setUp(2), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_PARTITIONS' && /delay\.1m 5/.test(error.message));
     }));
 });
 

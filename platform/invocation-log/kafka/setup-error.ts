@@ -10,7 +10,7 @@ export type KafkaSetting =
   | 'SLUICE_KAFKA_SASL'
   | 'SLUICE_KAFKA_USERNAME'
   | 'SLUICE_KAFKA_PASSWORD'
-  | 'SLUICE_KAFKA_PARTITIONS'
+  | 'SLUICE_PARTITIONS'
   | 'SLUICE_KAFKA_SESSION_MS';
 
 /** The log cannot be used as it is set up. One line that names the setting, what is wrong and what to do; trying again without a change is of no use. */

@@ -62,11 +62,11 @@ export async function checkTopics(admin: Admin, names: TopicNames, plan: TopicPl
   const distinct = new Set(counts.values());
   const few = [...counts].find(([, partitions]) => partitions < plan.partitions);
   if (few !== undefined) {
-    throw new LogSetupError('SLUICE_KAFKA_PARTITIONS', `topic ${few[0]} has ${few[1]} partitions, ${plan.partitions} are set; set what it has, or another topic prefix`);
+    throw new LogSetupError('SLUICE_PARTITIONS', `topic ${few[0]} has ${few[1]} partitions, ${plan.partitions} are set; set what it has, or another topic prefix`);
   }
   if (distinct.size > 1) {
     const list = [...counts].map(([topic, partitions]) => `${topic} ${partitions}`).join(', ');
-    throw new LogSetupError('SLUICE_KAFKA_PARTITIONS', `the topics differ in their number of partitions (${list}); they must have the same`);
+    throw new LogSetupError('SLUICE_PARTITIONS', `the topics differ in their number of partitions (${list}); they must have the same`);
   }
   const [partitions] = distinct;
   return { created: [], mismatches, missing, partitions: missing.length > 0 ? undefined : partitions };
