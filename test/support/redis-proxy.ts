@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
-/** A way to a server on loopback that can be disturbed. */
+/** A way to a server that can be disturbed; on loopback itself. */
 export interface RedisProxy {
   readonly port: number;
   /**
@@ -16,11 +16,11 @@ export interface RedisProxy {
   stop(): Promise<void>;
 }
 
-export async function startRedisProxy(targetPort: number): Promise<RedisProxy> {
+export async function startRedisProxy(targetPort: number, targetHost = '127.0.0.1'): Promise<RedisProxy> {
   const links = new Set<{ readonly sockets: readonly Socket[]; swallowed: 'nothing' | 'answers' | 'everything' }>();
   let swallowed: 'nothing' | 'answers' | 'everything' = 'nothing';
   const server = createServer({ noDelay: true }, (near) => {
-    const far = connect({ port: targetPort, host: '127.0.0.1', noDelay: true });
+    const far = connect({ port: targetPort, host: targetHost, noDelay: true });
     const link = { sockets: [near, far], swallowed };
     links.add(link);
     near.on('data', (bytes) => void (link.swallowed !== 'everything' && far.write(bytes)));

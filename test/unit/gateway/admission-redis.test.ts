@@ -16,9 +16,9 @@ const redis = await redisService();
 it('two gateways over one Redis hold to one rate; apart from it each goes by the whole rate, and then they share again', { skip: redis === undefined && 'there is no Redis' }, async (t) => {
   assert.ok(redis);
   const logger = createLogger('silent');
-  const proxy = await startRedisProxy(Number(new URL(redis.url).port));
   const url = new URL(redis.url);
-  url.port = String(proxy.port);
+  const proxy = await startRedisProxy(Number(url.port), url.hostname);
+  url.host = `127.0.0.1:${proxy.port}`;
   const keyPrefix = `test-${randomUUID()}:`;
   const caches = await Promise.all([1, 2].map(() => redisCache({ url: url.href, keyPrefix, logger, clock: systemClock })));
   // Redis is real, time is not: a step of it ends when Redis has answered.
