@@ -99,6 +99,13 @@ async function ownProxy(t: TestContext, port: number): Promise<RedisProxy> {
   return proxy;
 }
 
+/** Redis itself, past the cache. Its server may be gone before it is. */
+function ownClient(t: TestContext, url: string, options: { readonly password?: string } = {}): Redis {
+  const client = new Redis(url, options).on('error', () => undefined);
+  t.after(() => client.disconnect());
+  return client;
+}
+
 /** A listener that does with each connection what `handle` says. */
 async function ownListener(t: TestContext, server: Server): Promise<number> {
   server.listen(0, '127.0.0.1');
@@ -178,8 +185,7 @@ describe('redis cache: a Redis that goes and comes back', { skip: NO_REDIS_SERVE
     const { heard, gaps } = await listen(cache, 'c');
     await cache.set('k', 'v', MINUTE_MS);
     await cache.increment('n', 5, MINUTE_MS);
-    const admin = new Redis(server.url);
-    t.after(() => admin.disconnect());
+    const admin = ownClient(t, server.url);
     await admin.flushall();
     await admin.script('FLUSH');
     assert.equal(await cache.get('k'), undefined);
@@ -348,8 +354,7 @@ describe('redis cache: the check at a start', { skip: NO_REDIS_SERVER || NO_OPEN
     const server = await ownServer(t, { config: [`requirepass "${SECRET}"`, 'user few on >few ~sluice:* +@all -@scripting', 'user silent on >silent ~* resetchannels +@all'] });
     const { url } = server;
     assert.deepEqual(await checkRedis({ url, password: SECRET }), { kind: 'ready' });
-    const admin = new Redis(url, { password: SECRET });
-    t.after(() => admin.disconnect());
+    const admin = ownClient(t, url, { password: SECRET });
     assert.equal(await admin.dbsize(), 0, 'it leaves nothing behind');
     await refuses({ url }, /^SLUICE_REDIS_PASSWORD is not set/, 'NOAUTH');
     await refuses({ url, password: `${SECRET}!` }, /^SLUICE_REDIS_PASSWORD is wrong/, 'WRONGPASS');
