@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Usage: node cli/bin/health.mjs [PATH]: ends with 0 where the role of this container answers PATH (default /readyz) with 200. For images that have no curl; plain
- * JavaScript that loads nothing, since it runs every few seconds.
+ * Usage: node cli/bin/health.mjs [PATH | URL]: ends with 0 where the role of this container answers PATH (default /readyz), or whoever answers URL does, with 200. For
+ * images that have no curl; plain JavaScript that loads nothing, since it runs every few seconds.
  */
 import { get } from 'node:http';
 
@@ -10,7 +10,7 @@ const TIMEOUT_MS = 3_000;
 /** A reason is a line or two. */
 const REASON_CHARACTERS_MAX = 500;
 
-const [path = '/readyz'] = process.argv.slice(2);
+const [what = '/readyz'] = process.argv.slice(2);
 const { SLUICE_INTERNAL_HOST: host = '127.0.0.1', SLUICE_INTERNAL_PORT: port = '0' } = process.env;
 
 function end(healthy, reason) {
@@ -18,12 +18,17 @@ function end(healthy, reason) {
   process.exitCode = healthy ? 0 : 1;
 }
 
-if (port === '0' || port === '') {
+/** "Every address" is reached by this machine's own. */
+function ownAddress() {
+  return host === '0.0.0.0' ? '127.0.0.1' : host.includes(':') ? (host === '::' ? '[::1]' : `[${host}]`) : host;
+}
+
+const ofRole = what.startsWith('/');
+if (ofRole && (port === '0' || port === '')) {
   end(false, 'SLUICE_INTERNAL_PORT is not set, so nobody knows where this role answers; give it a port, for example 9401.');
 } else {
-  // "Every address" is reached by this machine's own.
-  const hostname = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  const request = get({ hostname, port, path, timeout: TIMEOUT_MS, agent: false }, (response) => {
+  const url = ofRole ? `http://${ownAddress()}:${port}${what}` : what;
+  const request = get(url, { timeout: TIMEOUT_MS, agent: false }, (response) => {
     let said = '';
     response.setEncoding('utf8').on('data', (chunk) => {
       said = (said + chunk).slice(0, REASON_CHARACTERS_MAX);
@@ -31,5 +36,5 @@ if (port === '0' || port === '') {
     response.on('end', () => end(response.statusCode === 200, said));
   });
   request.on('timeout', () => request.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
-  request.on('error', (error) => end(false, `http://${hostname}:${port}${path}: ${error.message}`));
+  request.on('error', (error) => end(false, `${url}: ${error.message}`));
 }
