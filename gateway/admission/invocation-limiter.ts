@@ -98,8 +98,10 @@ export class InvocationLimiter {
    * Whether a synchronous invocation may go on: undefined, or why not. What is refused takes nothing of any limit. A reserved concurrency of 0 is
    * not looked at here: it refuses by concurrency, which the scheduler knows.
    */
-  take({ account, name, reservedConcurrency }: Pick<FunctionRecord, 'account' | 'name' | 'reservedConcurrency'>, nowMs: number): RateThrottle | undefined {
-    const { accountConcurrency } = this.#options;
+  take({ account, name, reservedConcurrency }: Pick<FunctionRecord, 'account' | 'name' | 'reservedConcurrency'>): RateThrottle | undefined {
+    const { accountConcurrency, clock } = this.#options;
+    // Not when the request began: a body that comes slowly would set the buckets back, and they would fill twice.
+    const nowMs = clock.now();
     const reserved = reservedConcurrency === 0 ? undefined : reservedConcurrency;
     const ofFunction = entryOf(this.#functions, 'rate/function/', functionKey(account, name), reserved ?? accountConcurrency, nowMs);
     const ofAccount = entryOf(this.#accounts, 'rate/account/', account, accountConcurrency, nowMs);

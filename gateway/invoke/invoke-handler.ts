@@ -116,7 +116,7 @@ export class InvokeHandler {
   async #run(response: ServerResponse, invocation: InvocationRecord, target: InvokeTarget, receivedAt: number): Promise<LambdaApiError | undefined> {
     const { replies, log, maxWaitingSync, home, limiter, meter } = this.#options;
     if (replies.size >= maxWaitingSync) return faults.tooManyWaiting();
-    const throttle = limiter?.take(target.record, invocation.acceptedAtMs);
+    const throttle = limiter?.take(target.record);
     if (throttle !== undefined) return faults.rateExceeded(throttle);
     const deadlineMs = invocation.expiresAtMs + target.timeoutMs + REPLY_MARGIN_MS;
     const record = replies.addressed(invocation, deadlineMs);

@@ -195,9 +195,9 @@ function limiterOver(cache: Cache, clock: VirtualClock, options: Partial<Invocat
 }
 
 /** Takes until it is refused; how often it was let through, and how it was refused. */
-function takeAll(limiter: InvocationLimiter, clock: VirtualClock, target = reservedTo()) {
+function takeAll(limiter: InvocationLimiter, target = reservedTo()) {
   for (let taken = 0; ; taken++) {
-    const throttle = limiter.take(target, clock.now());
+    const throttle = limiter.take(target);
     if (throttle !== undefined) return { taken, ...throttle };
   }
 }
@@ -213,40 +213,40 @@ describe('invocation limiter', () => {
     const clock = new VirtualClock();
     const limiter = limiterOver(memoryCache({ clock }), clock);
     const reserved = reservedTo(2, 'reserved');
-    assert.deepEqual(takeAll(limiter, clock, reserved), { taken: 20, reason: 'ReservedFunctionInvocationRateLimitExceeded', retryAfterSec: 1 });
-    assert.deepEqual(takeAll(limiter, clock, reservedTo(undefined, 'other')), { taken: 80, reason: 'CallerRateLimitExceeded', retryAfterSec: 1 });
+    assert.deepEqual(takeAll(limiter, reserved), { taken: 20, reason: 'ReservedFunctionInvocationRateLimitExceeded', retryAfterSec: 1 });
+    assert.deepEqual(takeAll(limiter, reservedTo(undefined, 'other')), { taken: 80, reason: 'CallerRateLimitExceeded', retryAfterSec: 1 });
     clock.advance(500);
-    assert.equal(takeAll(limiter, clock, reserved).taken, 10);
-    assert.equal(takeAll(limiter, clock).taken, 40);
+    assert.equal(takeAll(limiter, reserved).taken, 10);
+    assert.equal(takeAll(limiter).taken, 40);
     clock.advance(10_000);
     // One function takes all of the account's rate: then it is told of its own.
-    assert.deepEqual(takeAll(limiter, clock), { taken: 100, reason: 'FunctionInvocationRateLimitExceeded', retryAfterSec: 1 });
+    assert.deepEqual(takeAll(limiter), { taken: 100, reason: 'FunctionInvocationRateLimitExceeded', retryAfterSec: 1 });
     assert.deepEqual(limiter.statistics, { refused: { FunctionInvocationRateLimitExceeded: 1, ReservedFunctionInvocationRateLimitExceeded: 2, CallerRateLimitExceeded: 2 }, functions: 3, alone: false });
   });
 
   it('what the account refuses takes nothing of the function, and the other way round', () => {
     const clock = new VirtualClock();
     const limiter = limiterOver(memoryCache({ clock }), clock, { accountConcurrency: 1 });
-    assert.equal(takeAll(limiter, clock, reservedTo(undefined, 'a')).taken, 10);
-    assert.equal(takeAll(limiter, clock, reservedTo(5, 'b')).reason, 'CallerRateLimitExceeded');
+    assert.equal(takeAll(limiter, reservedTo(undefined, 'a')).taken, 10);
+    assert.equal(takeAll(limiter, reservedTo(5, 'b')).reason, 'CallerRateLimitExceeded');
     clock.advance(1_000);
-    assert.equal(takeAll(limiter, clock, reservedTo(1, 'b')).taken, 10);
+    assert.equal(takeAll(limiter, reservedTo(1, 'b')).taken, 10);
     clock.advance(200);
-    assert.equal(takeAll(limiter, clock, reservedTo(1, 'b')).taken, 2);
-    for (let i = 0; i < 5; i++) limiter.take(reservedTo(1, 'b'), clock.now());
-    assert.equal(takeAll(limiter, clock, reservedTo(undefined, 'a')).taken, 0);
+    assert.equal(takeAll(limiter, reservedTo(1, 'b')).taken, 2);
+    for (let i = 0; i < 5; i++) limiter.take(reservedTo(1, 'b'));
+    assert.equal(takeAll(limiter, reservedTo(undefined, 'a')).taken, 0);
   });
 
   it('a reservation that changes changes the rate; one of nothing is left to the scheduler', () => {
     const clock = new VirtualClock();
     const limiter = limiterOver(memoryCache({ clock }), clock, { accountConcurrency: 100 });
-    assert.equal(takeAll(limiter, clock, reservedTo(5)).taken, 50);
+    assert.equal(takeAll(limiter, reservedTo(5)).taken, 50);
     clock.advance(100);
-    assert.equal(takeAll(limiter, clock, reservedTo(1)).taken, 1);
+    assert.equal(takeAll(limiter, reservedTo(1)).taken, 1);
     clock.advance(10_000);
-    assert.equal(takeAll(limiter, clock, reservedTo(1)).taken, 10);
+    assert.equal(takeAll(limiter, reservedTo(1)).taken, 10);
     clock.advance(10_000);
-    assert.equal(limiter.take(reservedTo(0), clock.now()), undefined);
+    assert.equal(limiter.take(reservedTo(0)), undefined);
   });
 
   it('two gateways over one cache hold to one rate, and use all of it', async () => {
@@ -255,7 +255,7 @@ describe('invocation limiter', () => {
     const limiters = [limiterOver(cache, clock), limiterOver(cache, clock)];
     let taken = 0;
     for (let ms = 0; ms < 60_000; ms += 20) {
-      for (const limiter of limiters) taken += takeAll(limiter, clock).taken;
+      for (const limiter of limiters) taken += takeAll(limiter).taken;
       await pass(clock, 20);
     }
     // 100 a second, a burst of 100, and what one overdraws before it has heard of the other: its burst and two intervals' worth.
@@ -273,8 +273,8 @@ describe('invocation limiter', () => {
     let [ofBusy, ofCalm, refused] = [0, 0, 0];
     for (let ms = 0; ms < 60_000; ms += 50) {
       // 80 and 10 a second of 100: nobody is refused anything.
-      for (let i = 0; i < 4; i++) void (busy.take(reservedTo(), clock.now()) === undefined ? ofBusy++ : refused++);
-      if (ms % 100 === 0) void (calm.take(reservedTo(), clock.now()) === undefined ? ofCalm++ : refused++);
+      for (let i = 0; i < 4; i++) void (busy.take(reservedTo()) === undefined ? ofBusy++ : refused++);
+      if (ms % 100 === 0) void (calm.take(reservedTo()) === undefined ? ofCalm++ : refused++);
       await pass(clock, 50);
     }
     assert.deepEqual([ofBusy, ofCalm, refused], [4_800, 600, 0]);
@@ -297,7 +297,7 @@ describe('invocation limiter', () => {
     const run = async (seconds: number): Promise<number> => {
       let taken = 0;
       for (let ms = 0; ms < seconds * 1_000; ms += 50) {
-        for (const limiter of limiters) taken += takeAll(limiter, clock).taken;
+        for (const limiter of limiters) taken += takeAll(limiter).taken;
         await pass(clock, 50);
       }
       return taken;
@@ -326,7 +326,7 @@ describe('invocation limiter', () => {
     const cache: Cache = { ...withoutPrototype(shared), increment: (key, by, ttlMs) => (asked.push([key, by]), shared.increment(key, by, ttlMs)) };
     const limiter = limiterOver(cache, clock);
     assert.equal(clock.pending, 0);
-    for (let i = 0; i < 3; i++) limiter.take(reservedTo(), clock.now());
+    for (let i = 0; i < 3; i++) limiter.take(reservedTo());
     assert.equal(clock.pending, 1);
     // At once where the counters stand, then what was taken.
     await pass(clock, 0);
@@ -334,10 +334,10 @@ describe('invocation limiter', () => {
     await pass(clock, SETTLE_INTERVAL_MS);
     assert.deepEqual(asked.splice(0), [['rate/function/000000000000/f', 3], ['rate/account/000000000000', 3]]);
     assert.equal(clock.pending, 0);
-    limiter.take(reservedTo(), clock.now());
+    limiter.take(reservedTo());
     await limiter.close();
     await limiter.close();
-    limiter.take(reservedTo(), clock.now());
+    limiter.take(reservedTo());
     assert.equal(clock.pending, 0);
     assert.deepEqual(asked, []);
   });
@@ -347,7 +347,7 @@ describe('invocation limiter', () => {
     const answers: (() => void)[] = [];
     const cache: Cache = { ...withoutPrototype(memoryCache({ clock })), increment: (_, by) => new Promise((resolve) => answers.push(() => resolve(by))) };
     const limiter = limiterOver(cache, clock, { accountConcurrency: 10_000, maxFunctions: 100 });
-    for (let i = 0; i < 20_000; i++) limiter.take(reservedTo(undefined, `f${i}`), clock.now());
+    for (let i = 0; i < 20_000; i++) limiter.take(reservedTo(undefined, `f${i}`));
     assert.ok(limiter.statistics.functions <= 101);
     clock.advance(10 * SETTLE_INTERVAL_MS);
     assert.equal(answers.length, 256);
