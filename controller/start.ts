@@ -5,7 +5,7 @@ import { functionKey } from '../platform/model/execution-spec.ts';
 import type { ControllerLink, HeldEnvironment } from '../platform/protocol/controller-link.ts';
 import type { CallerChannel } from '../platform/protocol/reply.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
-import type { PoolCapacity, PoolListener, WorkerPool } from '../platform/worker-pool/worker-pool.ts';
+import { CLAIM_PATIENCE_MS, type PoolCapacity, type PoolListener, type WorkerPool } from '../platform/worker-pool/worker-pool.ts';
 import { Deliveries } from './deliveries.ts';
 import { FunctionChanges } from './function-changes.ts';
 import { Polls } from './polls.ts';
@@ -92,6 +92,8 @@ class RunningController implements Controller {
   private readonly deliveries: Deliveries;
   private readonly changes: FunctionChanges;
   private readonly partitionEpochs = new Map<number, number>();
+  /** By partition, while what an earlier owner left running is still being found out. */
+  private readonly claims = new Map<number, Promise<void>>();
   /** Deliveries whose function is being looked up, or whose caller is asked after. */
   private resolving = 0;
   private stopping: Promise<void> | undefined;
@@ -186,7 +188,19 @@ class RunningController implements Controller {
   private async assigned(assignment: PartitionAssignment): Promise<void> {
     for (const partition of assignment.partitions) this.partitionEpochs.set(partition, assignment.epoch);
     this.tellShare();
-    await this.pool.claim(assignment);
+    const claimed = this.pool.claim(assignment);
+    for (const partition of assignment.partitions) this.claims.set(partition, claimed);
+    void claimed.then(() => {
+      for (const partition of assignment.partitions) if (this.claims.get(partition) === claimed) this.claims.delete(partition);
+    });
+    const { clock } = this.options;
+    await new Promise<void>((resolve) => {
+      const patience = clock.at(clock.now() + CLAIM_PATIENCE_MS, resolve);
+      void claimed.then(() => {
+        patience.cancel();
+        resolve();
+      });
+    });
   }
 
   private revoked(partitions: readonly number[]): void {
@@ -235,7 +249,8 @@ class RunningController implements Controller {
     this.changes.seen(head.account);
     const target = knownTarget(this.options.catalogue, head);
     const mayBeAnswered = delivery.kind === 'sync' && delivery.inherited;
-    if (target !== undefined && !mayBeAnswered) this.loop.submit({ kind: 'arrived', deliveryId, head, epoch, target });
+    const mayRun = delivery.inherited && this.claims.has(delivery.partition);
+    if (target !== undefined && !mayBeAnswered && !mayRun) this.loop.submit({ kind: 'arrived', deliveryId, head, epoch, target });
     else void this.resolve(deliveryId, delivery, mayBeAnswered);
   }
 
@@ -247,6 +262,7 @@ class RunningController implements Controller {
   private async resolve(deliveryId: number, delivery: Delivery, mayBeAnswered: boolean): Promise<void> {
     const { head, epoch } = delivery;
     this.resolving++;
+    if (delivery.inherited) await this.claims.get(delivery.partition);
     const event = await this.eventOf({ deliveryId, head, epoch }, mayBeAnswered);
     this.resolving--;
     if (!this.isCurrent(delivery)) this.deliveries.release(deliveryId);

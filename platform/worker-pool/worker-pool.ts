@@ -20,7 +20,7 @@ export interface WorkerPool {
   expect(spec: ExecutionSpec): void;
   /**
    * The controller owns these partitions from now on: environments of their functions that an earlier owner has left running become its own.
-   * Each of them is told to {@link PoolListener.adopted}. Resolves when all workers have been asked and have answered, or {@link CLAIM_PATIENCE_MS}
+   * Each of them is told to {@link PoolListener.adopted}. Resolves when all workers have been asked and have answered, or {@link CLAIM_PATIENCE_MAX_MS}
    * are over; one that is found later is told then.
    */
   claim(assignment: PartitionAssignment): Promise<void>;
@@ -50,5 +50,7 @@ export interface PoolCapacity {
   readonly largestMiB: number;
 }
 
-/** How long an owner waits for what an earlier one has left before it begins: the pause that a change of ownership costs at most. */
+/** How long an owner waits for what an earlier one has left before it begins with what is new: the pause that a change of ownership costs at most. */
 export const CLAIM_PATIENCE_MS = 1_000;
+/** What an earlier owner may have given out already waits longer: a worker that is slow to answer may run it still. */
+export const CLAIM_PATIENCE_MAX_MS = 5_000;

@@ -1,10 +1,11 @@
 import type { Clock } from '../../clock.ts';
 import type { PartitionAssignment } from '../../invocation-log/invocation-log.ts';
 import type { ExecutionSpec } from '../../model/execution-spec.ts';
+import { ANNOUNCE_INTERVAL_MS } from '../../protocol/announcement.ts';
 import type { EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../../protocol/controller-link.ts';
 import type { Answer, SessionRequest, WorkerRoom } from '../../protocol/wire/messages.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { CLAIM_PATIENCE_MS, type PoolCapacity, type PoolListener, type WorkerPool } from '../worker-pool.ts';
+import { CLAIM_PATIENCE_MAX_MS, type PoolCapacity, type PoolListener, type WorkerPool } from '../worker-pool.ts';
 import { EnvironmentPolls } from './environment-polls.ts';
 import { place } from './placement.ts';
 import { WorkerSession, type SessionEnd } from './worker-session.ts';
@@ -13,6 +14,8 @@ export interface FleetOptions {
   readonly listener: PoolListener;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** How long after its start workers may still come that were there before; {@link GATHER_MS} by default. */
+  readonly gatherMs?: number;
 }
 
 interface FleetEnvironment {
@@ -31,6 +34,8 @@ interface Claim {
   readonly done: () => void;
 }
 
+/** A worker hears of a new controller with its next announcement at the latest, and has a session with it soon after. */
+const GATHER_MS = ANNOUNCE_INTERVAL_MS + 1_000;
 /** How long a stop waits for workers to take notice of it. */
 const CLOSE_PATIENCE_MS = 5_000;
 
@@ -49,11 +54,13 @@ export class Fleet implements WorkerPool {
   /** All partitions that are this controller's: told to workers that come later. */
   readonly #claimed = new Map<number, number>();
   #claims = 0;
+  readonly #gatheredAtMs: number;
   #closing: (() => void) | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: FleetOptions) {
     this.#options = options;
+    this.#gatheredAtMs = options.clock.now() + (options.gatherMs ?? GATHER_MS);
   }
 
   get capacity(): PoolCapacity {
@@ -107,11 +114,22 @@ export class Fleet implements WorkerPool {
 
   async claim({ partitions, epoch }: PartitionAssignment): Promise<void> {
     for (const partition of partitions) this.#claimed.set(partition, epoch);
+    await Promise.all([this.#askWorkers(partitions, epoch), this.#gathered()]);
+  }
+
+  /** Workers that live have heard of this controller by then, and have been told what it claims when they came. */
+  #gathered(): Promise<void> {
+    const { clock } = this.#options;
+    if (clock.now() >= this.#gatheredAtMs) return Promise.resolve();
+    return new Promise((resolve) => clock.at(this.#gatheredAtMs, resolve));
+  }
+
+  async #askWorkers(partitions: readonly number[], epoch: number): Promise<void> {
     if (this.#sessions.size === 0) return;
     const { clock } = this.#options;
     await new Promise<void>((resolve) => {
       const number = ++this.#claims;
-      const timer = clock.at(clock.now() + CLAIM_PATIENCE_MS, () => claim.done());
+      const timer = clock.at(clock.now() + CLAIM_PATIENCE_MAX_MS, () => claim.done());
       const claim: Claim = {
         unanswered: new Set(this.#sessions.values()),
         done: () => {

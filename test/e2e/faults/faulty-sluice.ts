@@ -14,6 +14,9 @@ import { faultTable, runFault, type FaultRow } from './fault-run.ts';
 const FUNCTION = 'reporter';
 const PER_SEC = 200;
 const TIMEOUT_SEC = 5;
+const WARM_UP = 24;
+/** Above what gathers while a controller is missed, so that no throttle stands between the fault and its cost. */
+const ACCOUNT_CONCURRENCY = '8000';
 /** The patience for a start (10 s), the function's time-out for that and for its run, and the gateway's margin (5 s), with room for a busy machine. */
 const DEADLINE_MS = (10 + 2 * TIMEOUT_SEC + 5 + 2) * 1_000;
 
@@ -43,10 +46,11 @@ export class FaultySluice {
   static async start({ services, plan = 'gateway=2,controller=2,worker=2', variables = {} }: FaultySluiceOptions): Promise<FaultySluice> {
     const observer = await Observer.start();
     const dataDir = await mkdtemp(join(tmpdir(), 'sluice-faults-'));
-    const sluice = await startProcesses({ plan, dataDir, variables: { ...services.variables, SLUICE_ASYNC_RETRY_BASE_MS: '500', SLUICE_MAX_ENVIRONMENTS: '32', ...variables } });
+    const sluice = await startProcesses({ plan, dataDir, variables: { ...services.variables, SLUICE_ASYNC_RETRY_BASE_MS: '500', SLUICE_MAX_ENVIRONMENTS: '32', SLUICE_ACCOUNT_CONCURRENCY: ACCOUNT_CONCURRENCY, ...variables } });
     const faulty = new FaultySluice(services, sluice, observer, dataDir);
     await deploy(faulty.lambda, { name: FUNCTION, files: { 'index.js': REPORTING_FUNCTION }, variables: { OBSERVER: observer.url }, Timeout: TIMEOUT_SEC });
-    await result(faulty.lambda, FUNCTION, { mark: 'first' });
+    // Environments for the load to come: what is looked at here is not the cold start.
+    await Promise.all(Array.from({ length: WARM_UP }, () => result(faulty.lambda, FUNCTION, { mark: 'warm-up', pauseMs: 200 })));
     return faulty;
   }
 

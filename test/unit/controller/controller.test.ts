@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import type { Assignment } from '../../../platform/protocol/controller-link.ts';
+import { CLAIM_PATIENCE_MS } from '../../../platform/worker-pool/worker-pool.ts';
 import { bench, functionRecord, type Bench } from './fakes.ts';
 
 const benches: Bench[] = [];
@@ -375,4 +376,29 @@ test('stop: what still runs at the end of patience is lost, and said to be', asy
   clock.advance(10_000);
   await stopping;
   assert.deepEqual(replies.get('b'), { kind: 'rejected', rejection: { code: 'workerLost' } });
+});
+
+test('what an earlier owner may have given out waits until all workers have said what they run; what is new does not', async () => {
+  const { log, pool, invoke, clock, next, controller, catalogue } = await withFunction();
+  const expected = next('expected');
+  catalogue.set(functionRecord('g'));
+  await expected;
+  const { promise: answered, resolve } = Promise.withResolvers<void>();
+  pool.answered = answered;
+  log.consumer?.revoked([0]);
+  log.epoch++;
+  const assigned = log.consumer?.assigned({ partitions: [0], epoch: log.epoch });
+  clock.advance(CLAIM_PATIENCE_MS);
+  await assigned;
+  log.inherited = true;
+  invoke('old', { kind: 'async', functionName: 'f' });
+  log.inherited = false;
+  const started = next('started');
+  invoke('new', { kind: 'async', functionName: 'g' });
+  assert.equal(pool.specs.get(await started)?.functionName, 'g');
+  assert.equal(pool.started.length, 1);
+  const startedToo = next('started');
+  resolve();
+  assert.equal(pool.specs.get(await startedToo)?.functionName, 'f');
+  assert.equal(controller.snapshot().drift, 0);
 });

@@ -199,9 +199,12 @@ export class FakePool implements WorkerPool {
     this.noted.emit('expected', configuration.runtime);
   }
 
+  /** What a claim waits for. */
+  answered: Promise<void> = Promise.resolve();
+
   claim(assignment: PartitionAssignment): Promise<void> {
     this.claims.push(assignment);
-    return Promise.resolve();
+    return this.answered;
   }
 
   handOver(environmentId: string): void {

@@ -5,7 +5,7 @@ import type { Instruction } from '../../../platform/protocol/wire/messages.ts';
 import { createLogger } from '../../../platform/telemetry/logger.ts';
 import { Fleet } from '../../../platform/worker-pool/fleet/fleet.ts';
 import { RECONNECT_MS, SILENCE_MS, type SessionEnd, type WorkerSession } from '../../../platform/worker-pool/fleet/worker-session.ts';
-import { CLAIM_PATIENCE_MS } from '../../../platform/worker-pool/worker-pool.ts';
+import { CLAIM_PATIENCE_MAX_MS } from '../../../platform/worker-pool/worker-pool.ts';
 import { completionOf, FakeListener, heldEnvironment, initialized, invoke, specOf } from '../../support/fleet-listener.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
@@ -37,7 +37,7 @@ afterEach(async () => {
 function bench(): Bench {
   const listener = new FakeListener();
   const clock = new VirtualClock();
-  const made = { listener, clock, fleet: new Fleet({ listener, clock, logger: createLogger('silent') }) };
+  const made = { listener, clock, fleet: new Fleet({ gatherMs: 0, listener, clock, logger: createLogger('silent') }) };
   benches.push(made);
   return made;
 }
@@ -175,7 +175,7 @@ test('a claim waits no longer than its patience', async () => {
   join(fleet);
   let done = false;
   const claiming = fleet.claim({ partitions: [0], epoch: 1 }).finally(() => (done = true));
-  clock.advance(CLAIM_PATIENCE_MS - 1);
+  clock.advance(CLAIM_PATIENCE_MAX_MS - 1);
   await turn();
   assert.equal(done, false);
   clock.advance(1);
