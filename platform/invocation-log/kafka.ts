@@ -13,7 +13,7 @@ import { topicNames } from './kafka/topic-names.ts';
 import { createTopics, DEFAULT_PARTITIONS, describeMismatch, checkTopics, type TopicPlan, type TopicReport } from './kafka/topics.ts';
 
 export { LogSetupError, type KafkaSetting } from './kafka/setup-error.ts';
-export type { KafkaConnection, KafkaSasl } from './kafka/client.ts';
+export { brokersOf, type KafkaConnection, type KafkaSasl } from './kafka/client.ts';
 export { DEFAULT_PARTITIONS, describeMismatch, type TopicMismatch, type TopicPlan, type TopicReport } from './kafka/topics.ts';
 export { TOPIC_PREFIX } from './kafka/topic-names.ts';
 

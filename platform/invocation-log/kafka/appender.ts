@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin } from 'kafkajs';
 import type { Clock } from '../../clock.ts';
 import { functionKey } from '../../model/execution-spec.ts';
@@ -10,9 +11,12 @@ import { KafkaClient, type KafkaConnection } from './client.ts';
 import { ProducerLane, within, type LaneKind } from './producer-lane.ts';
 import { encodeRecord, type EncodedRecord } from './record-format.ts';
 import { LOG_TOPICS, type LogTopic, type TopicNames } from './topic-names.ts';
+import { isUnsettled } from './topics.ts';
 
 /** Larger payloads do not travel with their records: a few would fill what a controller keeps in memory of all functions. */
 export const INLINE_PAYLOAD_BYTES_MAX = 64 * 1024;
+/** Between two looks, while topics that have just been made have no leaders yet. */
+const LEADERS_RETRY_MS = 100;
 /** Asking who leads which partition. */
 const METADATA_WAIT_MS = 3_000;
 
@@ -40,7 +44,7 @@ export class Appender {
 
   /** Rejects with kafkajs's error where a broker cannot be reached or does not let us write. */
   async start(): Promise<void> {
-    await this.#readLeaders();
+    while (!(await this.#readLeaders()) && !this.#closed) await delay(LEADERS_RETRY_MS);
     const nodes = new Set(this.#leaders.values());
     const connecting = [...nodes].flatMap((node) => (['durable', 'fast'] as const).map((kind) => this.#lane(kind, node, false).connect()));
     await Promise.all(connecting);
@@ -102,13 +106,16 @@ export class Appender {
   }
 
   #refreshLeaders(): Promise<void> {
-    this.#refreshing ??= this.#readLeaders().finally(() => {
-      this.#refreshing = undefined;
-    });
+    this.#refreshing ??= this.#readLeaders()
+      .then(() => undefined)
+      .finally(() => {
+        this.#refreshing = undefined;
+      });
     return this.#refreshing;
   }
 
-  async #readLeaders(): Promise<void> {
+  /** False: some partition has no leader at the moment. */
+  async #readLeaders(): Promise<boolean> {
     const { connection, logger, names, clock } = this.#options;
     const client = new KafkaClient(connection, logger, { retries: 1, initialRetryTime: 100 });
     const admin: Admin = client.kafka.admin();
@@ -119,7 +126,12 @@ export class Appender {
         METADATA_WAIT_MS,
         clock,
       );
-      this.#leaders = new Map(metadata.topics.flatMap(({ name, partitions }) => partitions.map(({ partitionId, leader }): [string, number] => [`${name}/${partitionId}`, leader])).filter(([, leader]) => leader >= 0));
+      const found = metadata.topics.flatMap(({ name, partitions }) => partitions.map(({ partitionId, leader }): [string, number] => [`${name}/${partitionId}`, leader]));
+      this.#leaders = new Map(found.filter(([, leader]) => leader >= 0));
+      return this.#leaders.size === found.length;
+    } catch (error) {
+      if (isUnsettled(error)) return false;
+      throw error;
     } finally {
       client.abandon();
     }

@@ -2,6 +2,7 @@ import { connect as connectPlain, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { Kafka, logLevel, type ISocketFactoryArgs, type KafkaConfig, type LogEntry, type RetryOptions } from 'kafkajs';
 import type { Logger } from '../../telemetry/logger.ts';
+import { LogSetupError } from './setup-error.ts';
 
 /** How the brokers are reached. */
 export interface KafkaConnection {
@@ -18,6 +19,14 @@ export interface KafkaSasl {
   readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512';
   readonly username: string;
   readonly password: string;
+}
+
+/** The brokers that a log's URL names: `kafka://host:port,host:port`. Throws {@link LogSetupError} for any other text. */
+export function brokersOf(url: string): readonly string[] {
+  const list = /^kafka:\/\/([^/?#@\s]+)\/?$/.exec(url)?.[1]?.split(',') ?? [];
+  const valid = list.length > 0 && list.every((broker) => /^[a-z0-9._-]+:\d{1,5}$/i.test(broker) && Number(broker.split(':')[1]) <= 65_535);
+  if (!valid) throw new LogSetupError('SLUICE_LOG', `"${url.replace(/\/\/[^/]*@/, '//…@')}" does not name brokers; write kafka://host:port, further ones behind commas, and user and password into settings of their own`);
+  return list;
 }
 
 /** A broker that does not answer a connection within this is away. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type Admin, type ITopicConfig } from 'kafkajs';
 import { LOG_TOPICS, type TopicNames } from './topic-names.ts';
 import { LogSetupError } from './setup-error.ts';
@@ -22,6 +23,9 @@ const SYNC_MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
 /** Kafka's default, named because batches are made to fit into it. */
 export const MESSAGE_BYTES_MAX = 1_048_588;
 
+const INSPECT_ATTEMPTS = 20;
+const INSPECT_RETRY_MS = 100;
+
 export interface TopicMismatch {
   readonly topic: string;
   readonly setting: string;
@@ -45,7 +49,7 @@ export function describeMismatch({ topic, setting, is, shouldBe }: TopicMismatch
 
 /** Creates what is missing, then looks at all as {@link checkTopics} does. Any number of processes may do so at once. */
 export async function createTopics(admin: Admin, names: TopicNames, plan: TopicPlan): Promise<TopicReport> {
-  const { missing } = await inspect(admin, names, plan);
+  const { missing } = await inspected(admin, names, plan);
   if (missing.length > 0) {
     await admin.createTopics({ topics: missing.map((topic) => topicConfig(topic, names, plan)), waitForLeaders: true, timeout: 5_000 }).catch((error: unknown) => {
       if (!isOnlyAlreadyThere(error)) throw error;
@@ -56,7 +60,7 @@ export async function createTopics(admin: Admin, names: TopicNames, plan: TopicP
 
 /** Compares the topics with the plan. Rejects with {@link LogSetupError} where the log cannot work with them: fewer partitions than planned, or not the same number in all. */
 export async function checkTopics(admin: Admin, names: TopicNames, plan: TopicPlan): Promise<TopicReport> {
-  const { found, missing } = await inspect(admin, names, plan);
+  const { found, missing } = await inspected(admin, names, plan);
   const mismatches = [...found].flatMap(([topic, facts]) => compare(topic, facts, expected(topic, names, plan)));
   const counts = new Map([...found].filter(([topic]) => topic !== names.dead).map(([topic, { partitions }]) => [topic, partitions]));
   const distinct = new Set(counts.values());
@@ -111,6 +115,26 @@ function compare(topic: string, facts: TopicFacts, expectation: Expectation): To
     const is = setting === PARTITIONS ? String(facts.partitions) : setting === REPLICATION ? String(facts.replicationFactor) : (facts.config.get(setting) ?? 'not told');
     return is === shouldBe ? [] : [{ topic, setting, is, shouldBe }];
   });
+}
+
+/** A topic that has just been made is known to some brokers before others: it is asked for again until they agree. */
+async function inspected(...of: Parameters<typeof inspect>): ReturnType<typeof inspect> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await inspect(...of);
+    } catch (error) {
+      if (attempt === INSPECT_ATTEMPTS || !isUnsettled(error)) throw error;
+      await delay(INSPECT_RETRY_MS);
+    }
+  }
+}
+
+/** Brokers do not agree yet on where a topic is. */
+export function isUnsettled(error: unknown): boolean {
+  for (let link: unknown = error; link instanceof Error; link = link.cause) {
+    if (/UNKNOWN_TOPIC_OR_PARTITION|LEADER_NOT_AVAILABLE/.test((link as { type?: string }).type ?? '')) return true;
+  }
+  return false;
 }
 
 async function inspect(admin: Admin, names: TopicNames, plan: TopicPlan): Promise<{ readonly found: ReadonlyMap<string, TopicFacts>; readonly missing: readonly string[] }> {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { AcknowledgementWindow, METADATA_BYTES_MAX } from '../../../platform/invocation-log/acknowledgement-window.ts';
+import { brokersOf, LogSetupError } from '../../../platform/invocation-log/kafka.ts';
 import { decodeNote, encodeNote, nextEpoch } from '../../../platform/invocation-log/kafka/commit-note.ts';
 import { delayPlan, TIER_MS } from '../../../platform/invocation-log/kafka/delay-tiers.ts';
 import { encodeDead, encodeRecord, readRecord, toMessage, type EncodedRecord } from '../../../platform/invocation-log/kafka/record-format.ts';
@@ -16,6 +17,18 @@ import { invocation } from '../../support/log-consumer.ts';
 function received({ key, value, headers }: EncodedRecord): Parameters<typeof readRecord>[0] {
   return { key: Buffer.from(key), value, headers: Object.fromEntries(Object.entries(headers).map(([name, text]) => [name, Buffer.from(String(text))])) };
 }
+
+describe('kafka: the log\'s URL', () => {
+  it('names brokers', () => {
+    assert.deepEqual(brokersOf('kafka://a:9092'), ['a:9092']);
+    assert.deepEqual(brokersOf('kafka://a.b-c:1,127.0.0.1:65535/'), ['a.b-c:1', '127.0.0.1:65535']);
+  });
+  for (const url of ['', 'kafka://', 'kafka:a:1', 'kafka://a', 'kafka://a:1,', 'kafka://a:x', 'kafka://a:65536', 'kafka://a:1/topic', 'kafka://user:hidden@a:1', 'sqlite:x']) {
+    it(`${url === '' ? 'nothing' : url} does not`, () => {
+      assert.throws(() => brokersOf(url), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_LOG' && !error.message.includes('hidden'));
+    });
+  }
+});
 
 describe('kafka: epochs', () => {
   it('are greater than all that were committed, and no less than the time', () => {
