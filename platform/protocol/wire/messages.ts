@@ -12,7 +12,7 @@ import { decodeFrame, encodeFrame } from './frame.ts';
  *   nothing to say; so it is the session's heartbeat in both directions.
  * - `POST /v1/sessions/S/environments/E/next?seq=N`: an {@link EnvironmentPoll} → an {@link Answer}. The answer's HTTP header comes as soon as the poll has
  *   been taken in, its body when there is something to do. A poll is sent again under the same number when its answer was lost, and is then not
- *   taken in twice.
+ *   taken in twice. 409: it was not taken in, since the environment is not this controller's.
  * - `POST /v1/sessions/S/held`: {@link HeldRequest} → {@link HeldAnswer}: environments of another owner that this controller may claim.
  * - `POST /v1/sessions/S/departures`: {@link DeparturesRequest} → 204. May be repeated.
  * - `POST /v1/sessions/S/retirements`: {@link RetirementsRequest} → 204: environments that the worker would like to stop. The poll of one that has nothing to do is

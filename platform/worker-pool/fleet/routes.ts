@@ -103,6 +103,11 @@ export function fleetRoutes({ fleet, secret, controller, partitions, clock }: Fl
       (answer) => {
         answered = true;
         if (response.destroyed) return;
+        // Without the header that would say that the poll was taken in: what it reports is still to be told, to the next owner.
+        if (answer.kind === 'moved' && !response.headersSent) {
+          sendEmpty(response, 409);
+          return;
+        }
         const frame = encodeAnswer(answer);
         if (!response.headersSent) response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': frame.length });
         response.end(frame);
