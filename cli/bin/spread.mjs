@@ -48,8 +48,11 @@ export async function spread({ listen, port, resolve, log = () => undefined }) {
       const first = turn++;
       for (let offset = 0; offset < all.length; offset++) {
         const host = all[(first + offset) % all.length];
-        const socket = await connectTo(host, port).catch((error) => log(`${host}:${port} does not take a connection: ${error.message}`));
-        if (socket !== undefined) return socket;
+        try {
+          return await connectTo(host, port);
+        } catch (error) {
+          log(`${host}:${port} does not take a connection: ${error.message}`);
+        }
       }
     }
     return undefined;

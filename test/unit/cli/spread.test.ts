@@ -21,13 +21,15 @@ describe('spread', { skip: process.platform === 'linux' ? false : 'needs several
   let port: number;
   let running: Awaited<ReturnType<typeof spread>>;
   let addresses: readonly string[];
+  let said: string[];
 
   beforeEach(async () => {
     const first = await serve(HOSTS[0] ?? '', 0, () => HOSTS[0] ?? '');
     ({ port } = first.address() as AddressInfo);
     servers = [first, ...(await Promise.all(HOSTS.slice(1).map((host) => serve(host, port, () => host))))];
     addresses = HOSTS;
-    running = await spread({ listen: { host: '127.0.0.1', port: 0 }, port, resolve: () => Promise.resolve(addresses) });
+    said = [];
+    running = await spread({ listen: { host: '127.0.0.1', port: 0 }, port, resolve: () => Promise.resolve(addresses), log: (line) => said.push(line) });
   });
   afterEach(async () => {
     for (const server of servers) {
@@ -53,6 +55,7 @@ describe('spread', { skip: process.platform === 'linux' ? false : 'needs several
     for (let i = 0; i < 6; i++) answers.push(await ask());
     assert.equal(answers.includes('127.0.0.2'), false);
     assert.equal(answers.length, 6);
+    assert.match(said[0] ?? '', /^127\.0\.0\.2:\d+ does not take a connection: /);
   });
 
   test('where nobody is there the connection is closed; they are looked for again at once when they come', async () => {
