@@ -41,6 +41,27 @@ export function heldEnvironment(environmentId: string, spec: ExecutionSpec, runn
   return { environmentId, spec, ...(running === undefined ? {} : { running: { head: headOf(running.invocation), epoch: running.epoch, deliveryId: running.deliveryId, ranMs: 5 } }) };
 }
 
+/** Lets a test wait until something holds that is looked at whenever `changed` is called. */
+export class Watch {
+  readonly #waiters = new Set<() => void>();
+
+  until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!condition()) return;
+        this.#waiters.delete(look);
+        resolve();
+      };
+      this.#waiters.add(look);
+      look();
+    });
+  }
+
+  changed(): void {
+    for (const look of [...this.#waiters]) look();
+  }
+}
+
 /** The controller's place at a pool: notes what is said, and answers polls and offers as the test wants. */
 export class FakeListener implements PoolListener {
   readonly polls: EnvironmentPoll[] = [];
@@ -51,13 +72,13 @@ export class FakeListener implements PoolListener {
   /** What it says to an environment that a worker holds. */
   adopts: (environment: HeldEnvironment) => boolean | Promise<boolean> = () => true;
   readonly #answers = new Map<string, (assignment: Assignment) => void>();
-  readonly #waiters = new Set<() => void>();
+  readonly #watch = new Watch();
 
   next(poll: EnvironmentPoll): Promise<Assignment> {
     return new Promise((resolve) => {
       this.polls.push(poll);
       this.#answers.set(poll.environmentId, resolve);
-      this.#look();
+      this.#watch.changed();
     });
   }
 
@@ -66,23 +87,23 @@ export class FakeListener implements PoolListener {
   gone(departure: EnvironmentDeparture): void {
     this.departures.push(departure);
     this.#answers.delete(departure.environmentId);
-    this.#look();
+    this.#watch.changed();
   }
 
   async adopted(environment: HeldEnvironment): Promise<boolean> {
     this.offered.push(environment);
-    this.#look();
+    this.#watch.changed();
     return this.adopts(environment);
   }
 
   capacityChanged(capacity: PoolCapacity): void {
     this.capacities.push(capacity);
-    this.#look();
+    this.#watch.changed();
   }
 
   retire(environmentId: string): void {
     this.retiring.push(environmentId);
-    this.#look();
+    this.#watch.changed();
   }
 
   /** Whether the environment waits for something to do. */
@@ -98,25 +119,13 @@ export class FakeListener implements PoolListener {
     answer(assignment);
   }
 
-  /** Resolves when the condition holds; it is looked at whenever something was said here. */
+  /** Resolves when the condition holds of what was said here. */
   until(condition: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        if (!condition()) return;
-        this.#waiters.delete(look);
-        resolve();
-      };
-      this.#waiters.add(look);
-      look();
-    });
+    return this.#watch.until(condition);
   }
 
   /** Resolves when the environment waits for something to do. */
   waiting(environmentId: string): Promise<void> {
     return this.until(() => this.waits(environmentId));
-  }
-
-  #look(): void {
-    for (const look of [...this.#waiters]) look();
   }
 }

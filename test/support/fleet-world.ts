@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import type { TestContext } from 'node:test';
 import type { Agent } from 'undici';
 import { internalAgent } from '../../platform/internal-http/client.ts';
@@ -20,6 +21,29 @@ export const SECRET = 's'.repeat(MIN_SECRET_BYTES);
 export const ROOM: WorkerRoom = { maxEnvironments: 8, maxMemoryMiB: 2_048 };
 
 const logger = createLogger('silent');
+
+const cleanups = new WeakMap<object, (() => Promise<void>)[]>();
+
+/** Cleans up after the test, what was made last first: workers leave controllers that are still there. */
+function afterwards(t: Pick<TestContext, 'after'>, cleanUp: () => Promise<void>): void {
+  const known = cleanups.get(t);
+  if (known !== undefined) {
+    known.push(cleanUp);
+    return;
+  }
+  const all = [cleanUp];
+  cleanups.set(t, all);
+  t.after(async () => {
+    for (const each of all.reverse()) await each();
+  });
+}
+
+const POLL_MS = 5;
+
+/** Resolves when the condition holds, for what tells nobody that it has changed. */
+export async function polled(condition: () => boolean): Promise<void> {
+  while (!condition()) await setTimeout(POLL_MS);
+}
 
 /** A controller as workers see it: a fleet with a fake listener, behind a real server on loopback. Its time stands still unless the test moves it. */
 export interface FakeController {
@@ -56,7 +80,7 @@ export async function fakeController(t: Pick<TestContext, 'after'>, { port = 0, 
     for (const socket of sockets) socket.destroy();
     await stopping;
   };
-  t.after(die);
+  afterwards(t, die);
   return { fleet, listener, clock, port: server.port, url: `http://127.0.0.1:${server.port}`, die };
 }
 
@@ -150,7 +174,7 @@ export function fakeWorker(t: Pick<TestContext, 'after'>, { name = 'w', room = R
   });
   const host = new FakeHost(controllers);
   controllers.attach(host);
-  t.after(async () => {
+  afterwards(t, async () => {
     await controllers.stop();
     await agent.destroy();
   });
