@@ -3,6 +3,8 @@ export interface SpreadOptions {
   /** Of every address. */
   readonly port: number;
   readonly resolve: () => Promise<readonly string[]>;
+  /** How long a connection waits for an address that takes it. */
+  readonly patienceMs?: number;
   readonly log?: (line: string) => void;
 }
 

@@ -9,11 +9,16 @@
 import { lookup } from 'node:dns/promises';
 import { connect, createServer } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** A container on the same network accepts at once or not at all. */
 const CONNECT_TIMEOUT_MS = 1_000;
 /** Names are looked up again after this long, and at once where no address took a connection. */
 const ADDRESSES_FRESH_MS = 1_000;
+/** A connection waits so long for an address that takes it: the restart of an only gateway is a pause for new connections, not a failure. */
+const PATIENCE_MS = 10_000;
+/** How often it is tried anew. */
+const RETRY_MS = 100;
 /** As many as two gateways take; further ones are refused by closing them. */
 const CONNECTIONS_MAX = 40_000;
 /** At a stop the gateways have ended before and closed their connections; what is left has so long. */
@@ -22,11 +27,12 @@ const STOP_PATIENCE_MS = 5_000;
 /**
  * Spreads what comes in on `listen` over the addresses that `resolve` tells. Resolves when it listens; rejects when it cannot.
  */
-export async function spread({ listen, port, resolve, log = () => undefined }) {
+export async function spread({ listen, port, resolve, patienceMs = PATIENCE_MS, log = () => undefined }) {
   const open = new Set();
   let addresses = [];
   let resolvedAt = -Infinity;
   let turn = 0;
+  let stopping = false;
 
   const current = async (again) => {
     if (again || performance.now() - resolvedAt >= ADDRESSES_FRESH_MS) {
@@ -41,9 +47,10 @@ export async function spread({ listen, port, resolve, log = () => undefined }) {
     return addresses;
   };
 
-  /** A connection to the next address that takes one; undefined where none does. */
-  const reach = async () => {
-    for (const again of [false, true]) {
+  /** A connection to the next address that takes one; undefined where none does in time, or nobody waits for it any more. */
+  const reach = async (client) => {
+    const startedAt = performance.now();
+    for (let again = false; ; again = true) {
       const all = await current(again);
       const first = turn++;
       for (let offset = 0; offset < all.length; offset++) {
@@ -54,15 +61,16 @@ export async function spread({ listen, port, resolve, log = () => undefined }) {
           log(`${host}:${port} does not take a connection: ${error.message}`);
         }
       }
+      if (client.destroyed || stopping || performance.now() - startedAt >= patienceMs) return undefined;
+      if (again) await delay(RETRY_MS);
     }
-    return undefined;
   };
 
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (client) => {
     open.add(client);
     client.on('error', () => client.destroy());
     client.once('close', () => open.delete(client));
-    void reach().then((upstream) => {
+    void reach(client).then((upstream) => {
       if (upstream === undefined || client.destroyed) {
         upstream?.destroy();
         client.destroy();
@@ -87,6 +95,7 @@ export async function spread({ listen, port, resolve, log = () => undefined }) {
     port: server.address().port,
     /** Takes no more connections, lets those that are open end. */
     async stop() {
+      stopping = true;
       const closed = new Promise((done) => server.close(done));
       const force = setTimeout(() => open.forEach((client) => client.destroy()), STOP_PATIENCE_MS);
       await closed;
