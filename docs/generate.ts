@@ -8,6 +8,7 @@ import { ERRORS } from '../gateway/lambda-api/errors.ts';
 import { OPERATIONS } from '../gateway/lambda-api/model.ts';
 import { OPERATION_HANDLERS } from '../gateway/lambda-api/operations/index.ts';
 import { RUNTIMES } from '../platform/model/runtimes.ts';
+import { METRICS, PER_PROCESS, type MetricDefinition } from '../platform/telemetry/metrics/catalogue.ts';
 
 const GENERATED = '<!-- Written by docs/generate.ts from the code; change it there and run `npm run docs`. -->';
 
@@ -16,6 +17,7 @@ export function generatedPages(): ReadonlyMap<string, string> {
   return new Map([
     ['reference/configuration.md', configuration()],
     ['reference/errors.md', errors()],
+    ['reference/metrics.md', metrics()],
     ['lambda-compatibility.md', compatibility()],
   ]);
 }
@@ -36,6 +38,21 @@ function errors(): string {
     'Every error that the gateway answers: its code is in the header `x-amzn-ErrorType`, its message in the body. Codes, statuses and messages are Lambda\'s own, but for `NotImplementedException`, which names an operation that Sluice does not have yet.',
     table(['code', 'status', 'whose fault', 'worth sending again'], rows),
     'A function that fails is not an error of the API: the answer is 200 with the header `X-Amz-Function-Error`, and the body is the function\'s error object.',
+  ]);
+}
+
+function metrics(): string {
+  const entries = Object.entries(METRICS) as [string, MetricDefinition][];
+  const sections = (['gateway', 'controller', 'worker'] as const).flatMap((role) => {
+    const rows = entries
+      .filter(([, { roles }]) => roles.includes(role))
+      .map(([name, { type, labels = {}, help }]) => `| \`${name}\` | ${type} | ${Object.entries(labels).map(([label, values]) => `\`${label}\`: ${values === PER_PROCESS ? values : values.join(', ')}`).join('; ')} | ${help} |`);
+    return [`## ${role[0]?.toUpperCase()}${role.slice(1)}`, table(['metric', 'type', 'labels and all their values', 'meaning'], rows)];
+  });
+  return page('Metrics', [
+    'Each process of a role answers `GET /metrics` on its internal listener (`SLUICE_INTERNAL_HOST`, `SLUICE_INTERNAL_PORT`) in Prometheus\' text format. What every Node process has (memory, processor time, delay of the event loop, garbage collection) is there under the names that `prom-client` gives it: `process_…` and `nodejs_…`.',
+    'Labels have a closed set of values, so the number of time series is known: no metric is labelled with functions. How a function does is in its log.',
+    ...sections,
   ]);
 }
 

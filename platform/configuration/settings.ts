@@ -64,6 +64,8 @@ export interface Settings {
 export type SettingsTable = { readonly [Name in keyof Settings]: Setting<Settings[Name]> };
 
 const MIB = 1024 * 1024;
+/** A container's limit, where there is one: the machine's own memory is not there for it. Without a limit it is 0 or beyond all memory. */
+const MEMORY_BYTES = Math.min(totalmem(), process.constrainedMemory() || Infinity);
 
 export const SETTINGS: SettingsTable = {
   host: text('SLUICE_HOST', '127.0.0.1', 'Address that the gateway listens on.', /^\S+$/, 'an address or host name'),
@@ -78,7 +80,7 @@ export const SETTINGS: SettingsTable = {
   keepAliveMinMs: integer('SLUICE_KEEP_ALIVE_MIN_MS', 60_000, 0, 86_400_000, 'An idle environment is kept at least this long.'),
   keepAliveMaxMs: integer('SLUICE_KEEP_ALIVE_MAX_MS', 900_000, 0, 86_400_000, 'An idle environment is kept at most this long, however regularly its function is called.'),
   maxEnvironments: integer('SLUICE_MAX_ENVIRONMENTS', Math.max(16, availableParallelism() * 32), 1, 100_000, 'Environments that this machine may host at once.', '32 per core, at least 16'),
-  maxEnvironmentMemoryMiB: integer('SLUICE_MAX_ENVIRONMENT_MEMORY_MIB', Math.max(1_024, Math.floor((totalmem() / MIB) * 4)), 128, 100_000_000, 'Sum of MemorySize over all environments that this machine may host; above the real memory, since few functions fill theirs.', '4 times the real memory'),
+  maxEnvironmentMemoryMiB: integer('SLUICE_MAX_ENVIRONMENT_MEMORY_MIB', Math.max(1_024, Math.floor((MEMORY_BYTES / MIB) * 4)), 128, 100_000_000, 'Sum of MemorySize over all environments that this machine may host; above the real memory, since few functions fill theirs.', '4 times the real memory'),
   prestartedPerRuntime: integer('SLUICE_PRESTARTED', 2, 0, 100, 'Processes started ahead for each runtime in use; 0 turns it off.'),
   maxWaitingSync: integer('SLUICE_MAX_WAITING_SYNC', 10_000, 1, 1_000_000, 'Synchronous callers that may wait at once; further ones are throttled.'),
   python: text('SLUICE_PYTHON', 'python3', 'Python interpreter that runs python3.x functions.', /^\S.*$/, 'a command or path'),
