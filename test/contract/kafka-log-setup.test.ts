@@ -144,7 +144,10 @@ describe('kafka log: a start that cannot succeed', { skip: NO_KAFKA_HOME || NO_O
     const allow = (resourceType: number, resourceName: string, operation: number) => ({ resourceType, resourceName, resourcePatternType: 4, principal: 'User:bob', host: '*', operation, permissionType: 3 });
     // Topics by prefix: write, describe, describe their configuration. Numbers of Kafka's protocol.
     await withAdmin([broker.plain], (admin) => admin.createAcls({ acl: [4, 8, 10].map((operation) => allow(2, scene.prefix, operation)) }));
-    const log = await scene.open(at(broker.sasl, user('scram-sha-256', 'bob', 'bob-secret')));
+    const bob: KafkaConnection = { brokers: [broker.sasl], clientId: 'sluice-test', ...user('scram-sha-256', 'bob', 'bob-secret') };
+    // Until the broker has heard of what he may do.
+    await until(async () => (await setUpTopics({ connection: bob, logger, topicPrefix: scene.prefix, topics: { partitions: 2 } }, 'check')).missing.length === 0);
+    const log = await scene.open({ connection: bob });
     await log.append(invocation());
     await assert.rejects(log.consume(new CollectingConsumer()), (error) => error instanceof LogSetupError && error.setting === 'SLUICE_KAFKA_USERNAME' && /user "bob" has no permission for the consumer group/.test(error.message));
   });

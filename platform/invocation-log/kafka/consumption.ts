@@ -31,8 +31,8 @@ const REBUILD_MS = 500;
 const LAST_COMMIT_WAIT_MS = 2_000;
 /** Quiet topics of one partition after another are fetched for so long: a few fetches. */
 const SWEEP_MS = 250;
-/** What is being postponed when the consumption ends is waited for. */
-const LAST_POSTPONEMENTS_WAIT_MS = 2_000;
+/** What is being written when the consumption ends is waited for. */
+const LAST_WRITES_WAIT_MS = 2_000;
 
 export interface ConsumptionOptions {
   readonly connection: KafkaConnection;
@@ -75,7 +75,8 @@ export class Consumption {
   /** Partitions whose consumer is still looking through what it inherits. */
   readonly #unready = new Set<OwnedPartition>();
   readonly #watchdog: Watchdog;
-  readonly #postponements = new Set<Promise<void>>();
+  /** Records on their way to other topics: postponed, moved, due. */
+  readonly #writes = new Set<Promise<void>>();
   readonly #started = Promise.withResolvers<void>();
   #membership: Membership = 'outside';
   #member: GroupMember | undefined;
@@ -264,13 +265,20 @@ export class Consumption {
       logger,
       memory: this.#memory,
       mayDeliver: () => this.#gate && this.#certain && !this.#unready.has(partition),
-      write: (topic, record) => appender.write(topic, index, record),
-      writeDead: (record) => appender.writeDead(record),
+      write: (topic, record) => this.#writing(appender.write(topic, index, record)),
+      writeDead: (record) => this.#writing(appender.writeDead(record)),
       attend: () => this.#tickSoon(),
       fetchingChanged: (topic) => this.#applyFetching(topic, partition),
     };
     const partition: OwnedPartition = new OwnedPartition(context, Object.fromEntries(tracks.map((track) => [track.topic, track])) as Record<LogTopic, TopicTrack>);
     return partition;
+  }
+
+  #writing(write: Promise<void>): Promise<void> {
+    const outcome = write.catch(() => undefined);
+    this.#writes.add(outcome);
+    void outcome.then(() => this.#writes.delete(outcome));
+    return write;
   }
 
   #own(member: GroupMember, fresh: readonly OwnedPartition[], epoch: number): void {
@@ -402,11 +410,7 @@ export class Consumption {
       return Promise.reject(new LogUnavailableError(`Invocation ${delivery.head.id} cannot be postponed: its consumption has ended.`));
     }
     if (!this.#certain) return Promise.reject(new LogUnavailableError(`Invocation ${delivery.head.id} cannot be postponed now: it is in doubt whether partition ${delivery.partition} is still this consumer's.`));
-    const postponement = delivery.owner.postpone(delivery, change, notBeforeMs);
-    const outcome = postponement.catch(() => undefined);
-    this.#postponements.add(outcome);
-    void outcome.then(() => this.#postponements.delete(outcome));
-    return postponement;
+    return delivery.owner.postpone(delivery, change, notBeforeMs);
   }
 
   /** Async records that partitions have taken and not given out, and delayed ones on their way out, by partition; for what is owned. */
@@ -424,7 +428,9 @@ export class Consumption {
     const { wireClock } = this.#options;
     this.#gate = false;
     this.#started.promise.catch(() => undefined);
-    await within(Promise.all(this.#postponements), LAST_POSTPONEMENTS_WAIT_MS, wireClock).catch(() => undefined);
+    // No new ones begin; what they settle is to be in the last commit, or it would come twice.
+    await within(Promise.all(this.#writes), LAST_WRITES_WAIT_MS, wireClock).catch(() => undefined);
+    await new Promise((resolve) => setImmediate(resolve));
     await within(this.#lastCommit(), LAST_COMMIT_WAIT_MS, wireClock).catch(() => undefined);
     this.#membership = 'ended';
     this.#tickTimer?.cancel();

@@ -23,7 +23,7 @@ const SYNC_MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
 /** Kafka's default, named because batches are made to fit into it. */
 export const MESSAGE_BYTES_MAX = 1_048_588;
 
-const INSPECT_ATTEMPTS = 20;
+const INSPECT_ATTEMPTS = 40;
 const INSPECT_RETRY_MS = 100;
 
 export interface TopicMismatch {
@@ -49,18 +49,22 @@ export function describeMismatch({ topic, setting, is, shouldBe }: TopicMismatch
 
 /** Creates what is missing, then looks at all as {@link checkTopics} does. Any number of processes may do so at once. */
 export async function createTopics(admin: Admin, names: TopicNames, plan: TopicPlan): Promise<TopicReport> {
-  const { missing } = await inspected(admin, names, plan);
+  const { missing } = await inspected(admin, names, plan, 'any');
   if (missing.length > 0) {
-    await admin.createTopics({ topics: missing.map((topic) => topicConfig(topic, names, plan)), waitForLeaders: true, timeout: 5_000 }).catch((error: unknown) => {
+    // Not waited for here: kafkajs gives up when the broker that it asks has not heard of a topic yet.
+    await admin.createTopics({ topics: missing.map((topic) => topicConfig(topic, names, plan)), waitForLeaders: false, timeout: 5_000 }).catch((error: unknown) => {
       if (!isOnlyAlreadyThere(error)) throw error;
     });
   }
-  return { ...(await checkTopics(admin, names, plan)), created: missing };
+  return { ...report(await inspected(admin, names, plan, 'all'), names, plan), created: missing };
 }
 
 /** Compares the topics with the plan. Rejects with {@link LogSetupError} where the log cannot work with them: fewer partitions than planned, or not the same number in all. */
 export async function checkTopics(admin: Admin, names: TopicNames, plan: TopicPlan): Promise<TopicReport> {
-  const { found, missing } = await inspected(admin, names, plan);
+  return report(await inspected(admin, names, plan, 'any'), names, plan);
+}
+
+function report({ found, missing }: Inspection, names: TopicNames, plan: TopicPlan): TopicReport {
   const mismatches = [...found].flatMap(([topic, facts]) => compare(topic, facts, expected(topic, names, plan)));
   const counts = new Map([...found].filter(([topic]) => topic !== names.dead).map(([topic, { partitions }]) => [topic, partitions]));
   const distinct = new Set(counts.values());
@@ -117,16 +121,23 @@ function compare(topic: string, facts: TopicFacts, expectation: Expectation): To
   });
 }
 
-/** A topic that has just been made is known to some brokers before others: it is asked for again until they agree. */
-async function inspected(...of: Parameters<typeof inspect>): ReturnType<typeof inspect> {
+/** A topic that has just been made is known to some brokers before others: it is asked for again until they agree, and with `all` until none is missing. */
+async function inspected(admin: Admin, names: TopicNames, plan: TopicPlan, wanted: 'any' | 'all'): Promise<Inspection> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await inspect(...of);
+      const inspection = await inspect(admin, names, plan);
+      if (wanted === 'any' || inspection.missing.length === 0) return inspection;
+      if (attempt === INSPECT_ATTEMPTS) throw new LogSetupError('SLUICE_LOG', `the brokers have made the topics ${inspection.missing.join(', ')}, but do not show them`);
     } catch (error) {
       if (attempt === INSPECT_ATTEMPTS || !isUnsettled(error)) throw error;
-      await delay(INSPECT_RETRY_MS);
     }
+    await delay(INSPECT_RETRY_MS);
   }
+}
+
+interface Inspection {
+  readonly found: ReadonlyMap<string, TopicFacts>;
+  readonly missing: readonly string[];
 }
 
 /** Brokers do not agree yet on where a topic is. */
@@ -137,7 +148,7 @@ export function isUnsettled(error: unknown): boolean {
   return false;
 }
 
-async function inspect(admin: Admin, names: TopicNames, plan: TopicPlan): Promise<{ readonly found: ReadonlyMap<string, TopicFacts>; readonly missing: readonly string[] }> {
+async function inspect(admin: Admin, names: TopicNames, plan: TopicPlan): Promise<Inspection> {
   const wanted = [...LOG_TOPICS.map((topic) => names.nameOf(topic)), names.dead];
   const present = new Set(await admin.listTopics());
   const there = wanted.filter((topic) => present.has(topic));
