@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import type { TestContext } from 'node:test';
 import type { Agent } from 'undici';
@@ -66,16 +67,19 @@ export async function fakeController(t: Pick<TestContext, 'after'>, { port = 0, 
   const clock = new VirtualClock();
   const listener = new FakeListener();
   const fleet = new Fleet({ gatherMs: 0, listener, clock, logger });
-  const sockets = new Set<{ destroy(): unknown }>();
+  const sockets = new Set<Socket>();
+  let dead = false;
   const noting = routes(fleetRoutes({ fleet, secret: SECRET, controller: 'c', partitions: 1, clock })).map((route): InternalRoute => ({
     ...route,
     handle: (request, response, path, query) => {
       sockets.add(request.socket);
+      if (dead) request.socket.destroy();
       return route.handle(request, response, path, query);
     },
   }));
   const server = await startInternalServer({ host: '127.0.0.1', port, routes: noting, logger });
   const die = async (): Promise<void> => {
+    dead = true;
     const stopping = server.stop();
     for (const socket of sockets) socket.destroy();
     await stopping;

@@ -2,7 +2,7 @@ import type { Agent } from 'undici';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { partitionOf } from '../../platform/invocation-log/invocation-log.ts';
 import { functionKey } from '../../platform/model/execution-spec.ts';
-import type { Assignment, ControllerLink, EnvironmentHost } from '../../platform/protocol/controller-link.ts';
+import type { Assignment, ControllerLink, EnvironmentHost, HeldEnvironment } from '../../platform/protocol/controller-link.ts';
 import type { Instruction, WorkerRoom } from '../../platform/protocol/wire/messages.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import { ControllerSession } from './controller-session.ts';
@@ -231,10 +231,12 @@ export class Controllers implements ControllerLink {
       const environment = this.#environments.get(id);
       return environment === undefined ? [] : [environment.report(id)];
     });
-    for (const id of await session.offer(offered, claim)) this.#move(id, session);
+    const told = new Map(offered.map(({ environmentId, running }) => [environmentId, running]));
+    for (const id of await session.offer(offered, claim)) this.#move(id, session, told.get(id));
   }
 
-  #move(environmentId: string, to: ControllerSession): void {
+  /** `told`: what ran when it was offered. */
+  #move(environmentId: string, to: ControllerSession, told: HeldEnvironment['running']): void {
     const environment = this.#environments.get(environmentId);
     if (environment === undefined) {
       // It ended while it was offered, and had nothing to tell.
@@ -249,7 +251,7 @@ export class Controllers implements ControllerLink {
     environment.parkedAtMs = undefined;
     environment.epoch = epoch;
     this.#report(environmentId, environment);
-    if (environment.pollForNewHome() !== undefined) void this.#poll(environmentId, environment);
+    if (environment.pollForNewHome(told) !== undefined) void this.#poll(environmentId, environment);
   }
 
   /** The open session that has claimed the environment's function under the latest epoch, unless the environment is of a later one. */

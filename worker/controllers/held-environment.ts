@@ -80,12 +80,16 @@ export class HeldEnvironmentState {
     return { environmentId, spec: this.spec, ...(running === undefined ? {} : { running: { ...running, ranMs: Math.round(performance.now() - this.#startedAt) } }) };
   }
 
-  /** The poll for a new home: what the former one has heard already is not said again. */
-  pollForNewHome(): PendingPoll | undefined {
+  /**
+   * The poll for a new home, which has been told what ran when the environment was offered to it. It has to hear how that ended, also where the
+   * former home has heard it in between; what only the former home knows of is not said again.
+   */
+  pollForNewHome(told: HeldEnvironment['running']): PendingPoll | undefined {
     const { pending } = this;
     if (pending?.taken !== true || pending.poll.kind !== 'completed') return pending;
-    const { environmentId } = pending.poll;
-    this.pending = { ...pending, poll: { kind: 'initialized', environmentId, initDurationMs: 0 }, taken: false };
+    const { environmentId, completion } = pending.poll;
+    const poll: EnvironmentPoll = completion.invocationId === told?.head.id ? pending.poll : { kind: 'initialized', environmentId, initDurationMs: 0 };
+    this.pending = { ...pending, poll, taken: false };
     return this.pending;
   }
 }
