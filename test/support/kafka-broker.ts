@@ -57,6 +57,9 @@ export async function kafkaBroker(options: KafkaBrokerOptions = {}): Promise<Kaf
   let child: ChildProcess | undefined;
   const atExit = (): void => void child?.kill('SIGKILL');
   process.once('exit', atExit);
+  // A test runner ends a file that takes too long by this signal, and the broker would outlive it.
+  const atTerm = (): void => process.exit(143);
+  process.once('SIGTERM', atTerm);
   const broker: KafkaBroker = {
     plain: `127.0.0.1:${plain}`,
     sasl: `127.0.0.1:${sasl}`,
@@ -75,6 +78,7 @@ export async function kafkaBroker(options: KafkaBrokerOptions = {}): Promise<Kaf
     async remove() {
       await broker.kill();
       process.off('exit', atExit);
+      process.off('SIGTERM', atTerm);
       await rm(folder, { recursive: true, force: true });
     },
   };
