@@ -71,6 +71,8 @@ export class FakeListener implements PoolListener {
   readonly retiring: string[] = [];
   /** What it says to an environment that a worker holds. */
   adopts: (environment: HeldEnvironment) => boolean | Promise<boolean> = () => true;
+  /** What it does when a worker would like to stop an environment. */
+  retires: (environmentId: string) => void = () => undefined;
   readonly #answers = new Map<string, (assignment: Assignment) => void>();
   readonly #watch = new Watch();
 
@@ -103,6 +105,7 @@ export class FakeListener implements PoolListener {
 
   retire(environmentId: string): void {
     this.retiring.push(environmentId);
+    this.retires(environmentId);
     this.#watch.changed();
   }
 
