@@ -377,7 +377,7 @@ describe('S3 object store before a server that fails', () => {
   });
 
   it('takes a connection back from a reader that never reads', async (context) => {
-    const { store } = await open(context, (_, response) => response.end(Buffer.alloc(4_000_000)), { maxSockets: 1, timeoutMs: 5 });
+    const { store } = await open(context, (_, response) => response.end(Buffer.alloc(4_000_000)), { maxSockets: 1, timeoutMs: 300 });
     const { body } = await store.get(location);
     await assert.rejects(once(body, 'end'), isUnavailable(/in the middle of an answer/));
   });
