@@ -301,6 +301,8 @@ export class Scheduler {
     const environment = this.environments.get(environmentId);
     const work = environment?.work;
     if (environment === undefined || work === undefined || !this.isCurrent(work, completion)) {
+      // What it reports is of an earlier owner that did not know of the new one yet; it is its first poll here all the same.
+      if (environment?.state === 'starting') this.environmentReady(environmentId);
       this.stale(environment);
       return;
     }
