@@ -244,6 +244,12 @@ export class Environments {
     this.options.turn.commands.push({ kind: 'stop', environmentId: environment.id });
   }
 
+  /** Its worker would like to stop it, which it may where it has nothing to do. */
+  retire(id: string): void {
+    const environment = this.byId.get(id);
+    if (environment?.state === 'idle') this.stop(environment);
+  }
+
   /** The environment has left the pool. */
   remove(environment: Environment): void {
     this.unlist(environment);

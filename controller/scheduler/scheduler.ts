@@ -188,11 +188,9 @@ export class Scheduler {
         for (const uid of event.functionUids) this.handover.revoke(uid);
         this.environments.makeRoom(this.sequence);
         break;
-      case 'retire': {
-        const environment = this.environments.get(event.environmentId);
-        if (environment?.state === 'idle') this.environments.stop(environment);
+      case 'retire':
+        this.environments.retire(event.environmentId);
         break;
-      }
       case 'capacityChanged':
         this.environments.resize(event.capacity, this.sequence);
         break;
