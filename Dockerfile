@@ -19,6 +19,11 @@ LABEL org.opencontainers.image.title="Sluice" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+# tini is process 1, to which the kernel gives no signal that it does not listen for yet: a stop in the first moment of a start would be lost. It also sees off what
+# functions leave running.
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends tini >/dev/null \
+ && rm -rf /var/lib/apt/lists/*
 # A number of its own, so that "runAsNonRoot" can be checked and volumes keep their owner from release to release.
 RUN groupadd --gid 10001 sluice \
  && useradd --uid 10001 --gid sluice --home-dir /var/lib/sluice --no-create-home --shell /usr/sbin/nologin sluice \
@@ -35,7 +40,7 @@ ENV NODE_ENV=production \
     SLUICE_INTERNAL_HOST=0.0.0.0 \
     SLUICE_INTERNAL_PORT=9401
 EXPOSE 9401
-# A role that is told to stop finishes what it has; it listens for this signal from its first moment, also as process 1.
+# A role that is told to stop finishes what it has.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["node", "cli/bin/health.mjs", "/readyz"]
 
@@ -46,7 +51,7 @@ COPY controller ./controller
 COPY worker ./worker
 COPY cli ./cli
 USER 10001:10001
-ENTRYPOINT ["node", "cli/main.ts"]
+ENTRYPOINT ["tini", "--", "node", "cli/main.ts"]
 
 FROM code AS gateway
 LABEL org.opencontainers.image.title="Sluice gateway"
@@ -59,9 +64,9 @@ CMD ["controller"]
 
 FROM foundation AS worker
 LABEL org.opencontainers.image.title="Sluice worker"
-# Python for python3.x functions, and tini: what functions leave running becomes a child of process 1, which has to see it off.
+# Python for python3.x functions.
 RUN apt-get update -qq \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates python3 python3-venv tini >/dev/null \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates python3 python3-venv >/dev/null \
  && rm -rf /var/lib/apt/lists/*
 # AWS's runtime client goes into the image, so that no worker downloads anything when a function is called first. Only what that needs is there yet: a change of
 # other code does not install it again.

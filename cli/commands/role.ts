@@ -36,7 +36,7 @@ export interface RoleReady {
 
 async function serve(role: RoleName, context: CommandContext, options: InstanceOptions & OutputOptions): Promise<void> {
   const settings = settingsWith(context.environment, options);
-  // From the first moment: as process 1 of a container a role is not ended by a signal that it does not listen for.
+  // Before the start: a stop under way is not an end in the middle.
   const stopRequested = untilStopRequested();
   const running = await (await starter(role))(settings);
   const { url, internalUrl, notes } = running;
