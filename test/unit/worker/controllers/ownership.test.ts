@@ -41,14 +41,14 @@ async function another(t: TestContext, { controllers }: FakeWorker, also: readon
 }
 
 /** Kills a controller, and lets time pass for the worker until it takes it for dead. */
-async function dies(t: TestContext, controller: FakeController, { controllers }: FakeWorker): Promise<void> {
+async function dies(t: TestContext, controller: FakeController, { controllers }: FakeWorker, others: readonly string[] = []): Promise<void> {
   const now = performance.now.bind(performance);
   const aheadMs = { by: 0 };
   t.mock.method(performance, 'now', () => now() + aheadMs.by);
   await controller.die();
   aheadMs.by = DEAD_MS;
-  await polled(() => controllers.open === 0);
-  controllers.known(new Set());
+  await polled(() => controllers.open === others.length);
+  controllers.known(new Set(others));
 }
 
 const completions = ({ listener }: FakeController): readonly Completion[] => listener.polls.flatMap((poll) => (poll.kind === 'completed' ? [poll.completion] : []));
@@ -131,6 +131,9 @@ test('what ends while the new owner makes up its mind is told to it as well: the
   await b.listener.until(() => b.listener.offered.length === 1);
   end();
   await a.listener.until(() => completions(a).length === 1);
+  // A way there and back later the worker knows that it was taken in.
+  a.fleet.start('there-and-back', F);
+  await a.listener.waiting('there-and-back');
   verdict.resolve(true);
   await claiming;
   await b.listener.waiting('e');
@@ -211,7 +214,7 @@ test('what a controller dies with goes to another one that owns its function by 
   await b.fleet.claim({ ...ALL, epoch: 2 });
   a.fleet.start('late', F);
   await a.listener.waiting('late');
-  a.fleet.workers[0]?.end('left');
+  await dies(t, a, world, [b.url]);
   await b.listener.waiting('late');
 });
 
