@@ -9,7 +9,7 @@ import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Metrics } from '../../platform/telemetry/metrics.ts';
 import { Fleet } from '../../platform/worker-pool/fleet/fleet.ts';
 import { fleetRoutes } from '../../platform/worker-pool/fleet/routes.ts';
-import { Closers, openCache, openCatalogue, openLog, openStore, processName, sharedSecret, together, type RoleContext } from './drivers.ts';
+import { Closers, needShared, openCache, openCatalogue, openLog, openStore, processName, sharedSecret, together, type RoleContext } from './drivers.ts';
 import { startInternalListener, type InternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
 import { version } from '../version.ts';
@@ -21,6 +21,7 @@ export const startControllerRole: StartRole = async (settings) => {
   const clock = systemClock;
   try {
     const secret = sharedSecret(settings);
+    needShared(settings, ['log', 'store', 'cache']);
     const [store, cache] = await together(openStore(context), openCache(context));
     const [catalogue, log] = await together(openCatalogue(context, store, cache), openLog(context, store, processName('controller')));
     const agent = internalAgent();

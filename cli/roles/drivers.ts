@@ -48,7 +48,7 @@ const DAY_MS = 86_400_000;
 
 /** The object store with its buckets set up. Rejects with a {@link CliError} that names the setting. */
 export async function openStore({ settings, logger, closers }: RoleContext): Promise<ObjectStore> {
-  if (!settings.store.startsWith('s3')) throw needsSharedService('store', 's3://host:port');
+  needShared(settings, ['store']);
   const options: S3ObjectStoreOptions = {
     endpoint: settings.store.replace(/^s3s:/, 'https:').replace(/^s3:/, 'http:'),
     accessKey: settings.s3AccessKey ?? '',
@@ -81,7 +81,7 @@ export async function checkCompareAndSwap(store: ObjectStore): Promise<void> {
 
 /** Rejects with a {@link CliError} where Redis will never serve as it is set; one that is merely away is waited for in the background. */
 export async function openCache({ settings, logger, closers }: RoleContext): Promise<Cache> {
-  if (settings.cache === 'memory:') throw needsSharedService('cache', 'redis://host:port');
+  needShared(settings, ['cache']);
   const redis = {
     url: settings.cache,
     ...(settings.redisUsername === undefined ? {} : { username: settings.redisUsername }),
@@ -116,7 +116,7 @@ export function topicPlan(settings: Settings): TopicPlan {
 }
 
 export async function kafkaConnection(settings: Settings, clientId: string): Promise<KafkaConnection> {
-  if (!settings.log.startsWith('kafka://')) throw needsSharedService('log', 'kafka://host:port');
+  needShared(settings, ['log']);
   const { kafkaTls, kafkaCaFile, kafkaCertFile, kafkaKeyFile, kafkaSasl, kafkaUsername, kafkaPassword } = settings;
   return {
     brokers: settings.log.slice('kafka://'.length).split(','),
@@ -164,9 +164,16 @@ async function readPem(setting: 'kafkaCaFile' | 'kafkaCertFile' | 'kafkaKeyFile'
   }
 }
 
-function needsSharedService(setting: 'log' | 'store' | 'cache', form: string): CliError {
-  const { variable, defaultText } = SETTINGS[setting];
-  return new CliError(`${variable}=${defaultText} serves one process only; roles in processes of their own need ${variable}=${form}. "sluice up" runs everything in one process.`, EXIT.usage);
+/** Forms of the settings' values that name a service for several processes. */
+const SHARED = { log: 'kafka://host:port', store: 's3://host:port', cache: 'redis://host:port' } as const;
+
+/** Throws a {@link CliError} for the first of these settings whose service serves one process only: before anything is opened. */
+export function needShared(settings: Settings, names: readonly (keyof typeof SHARED)[]): void {
+  for (const name of names) {
+    const { variable, defaultText } = SETTINGS[name];
+    if (settings[name] !== defaultText) continue;
+    throw new CliError(`${variable}=${defaultText} serves one process only; roles in processes of their own need ${variable}=${SHARED[name]}. "sluice up" runs everything in one process.`, EXIT.usage);
+  }
 }
 
 /**

@@ -8,7 +8,7 @@ import { startGateway } from '../../gateway/start.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Metrics } from '../../platform/telemetry/metrics.ts';
-import { checkCompareAndSwap, Closers, openCache, openCatalogue, openFunctionLogs, openLog, openStore, processName, sharedSecret, together, type RoleContext } from './drivers.ts';
+import { checkCompareAndSwap, Closers, needShared, openCache, openCatalogue, openFunctionLogs, openLog, openStore, processName, sharedSecret, together, type RoleContext } from './drivers.ts';
 import { startInternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
 import { version } from '../version.ts';
@@ -20,6 +20,7 @@ export const startGatewayRole: StartRole = async (settings) => {
   const clock = systemClock;
   try {
     const secret = sharedSecret(settings);
+    needShared(settings, ['log', 'store', 'cache']);
     const [store, cache] = await together(openStore(context), openCache(context));
     await checkCompareAndSwap(store);
     const [catalogue, functionLogs, log] = await together(openCatalogue(context, store, cache), openFunctionLogs(context, store), openLog(context, store, processName('gateway')));

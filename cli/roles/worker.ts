@@ -10,7 +10,7 @@ import { Controllers } from '../../worker/controllers/controllers.ts';
 import { ControllerDirectory } from '../../worker/controllers/directory.ts';
 import { registerWorkerMetrics } from '../../worker/metrics.ts';
 import { startWorker } from '../../worker/start.ts';
-import { Closers, makePrivateFolder, openCache, openFunctionLogs, openStore, sharedSecret, together, type RoleContext } from './drivers.ts';
+import { Closers, makePrivateFolder, needShared, openCache, openFunctionLogs, openStore, sharedSecret, together, type RoleContext } from './drivers.ts';
 import { startInternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
 import { version } from '../version.ts';
@@ -26,18 +26,20 @@ export const startWorkerRole: StartRole = async (settings) => {
   const { logger, closers } = context;
   const clock = systemClock;
   try {
+    const worker = tokenOwner(settings.joinToken) ?? settings.workerName;
+    const token = settings.joinToken ?? joinToken(sharedSecret(settings), { worker, expiresAtMs: clock.now() + OWN_TOKEN_LIFETIME_MS });
+    needShared(settings, ['store', 'cache']);
     await makePrivateFolder(settings.dataDir);
     const [store, cache] = await together(openStore(context), openCache(context));
     const functionLogs = await openFunctionLogs(context, store);
     const agent = internalAgent();
     closers.add(() => agent.close());
     const replies = new HttpReplies(agent, logger);
-    const worker = tokenOwner(settings.joinToken) ?? settings.workerName;
     const room = { maxEnvironments: settings.maxEnvironments, maxMemoryMiB: settings.maxEnvironmentMemoryMiB };
     const controllers = new Controllers({
       worker,
       instance: randomUUID(),
-      joinToken: settings.joinToken ?? joinToken(sharedSecret(settings), { worker, expiresAtMs: clock.now() + OWN_TOKEN_LIFETIME_MS }),
+      joinToken: token,
       agent, clock, logger,
       payloads: new ClaimedPayloads(agent, store),
       room,
