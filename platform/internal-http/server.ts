@@ -75,16 +75,30 @@ async function answer(handle: InternalHandler, request: IncomingMessage, respons
   }
 }
 
-/** The segments under the pattern's stars; undefined where it does not match. */
+/** The segments under the pattern's stars, decoded; undefined where it does not match. */
 function match(pattern: readonly string[], segments: readonly string[]): readonly string[] | undefined {
   if (pattern.length !== segments.length) return undefined;
   const wild: string[] = [];
   for (let i = 0; i < pattern.length; i++) {
     const segment = segments[i] ?? '';
-    if (pattern[i] === '*') wild.push(segment);
-    else if (pattern[i] !== segment) return undefined;
+    if (pattern[i] !== '*') {
+      if (pattern[i] !== segment) return undefined;
+      continue;
+    }
+    const decoded = decode(segment);
+    if (decoded === undefined) return undefined;
+    wild.push(decoded);
   }
   return wild;
+}
+
+function decode(segment: string): string | undefined {
+  if (!segment.includes('%')) return segment;
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return undefined;
+  }
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {
