@@ -200,15 +200,20 @@ class StoreRegistry implements ObjectRegistry {
 
   /** Entries of a kind with their objects' names, in the order of these; also a few that a query with a long text does not mean. */
   async *#liveEntries(kind: ListQuery['kind'], prefix: string, after: string | undefined, limit: number): AsyncGenerator<readonly [string, Entry]> {
-    const inStore = { prefix: `${kind}/${orderedPrefix(prefix)}`, limit: Math.min(LIST_PAGE_MAX, limit + 1) };
-    for (let start = after === undefined ? undefined : `${kind}/${orderedStart(after)}`; ; ) {
-      const page = await this.#documents.list({ ...inStore, after: start });
+    const inStore = `${kind}/${orderedPrefix(prefix)}`;
+    let start = after === undefined ? undefined : `${kind}/${orderedStart(after)}`;
+    let live = 0;
+    // As many as are needed still; more each time, since what was short were tombstones between.
+    for (let pageMin = 1; ; pageMin = Math.max(PARALLEL_READS, pageMin * 2)) {
+      const page = await this.#documents.list({ prefix: inStore, after: start, limit: Math.min(LIST_PAGE_MAX, Math.max(pageMin, limit + 1 - live)) });
       for (let first = 0; first < page.objects.length; first += PARALLEL_READS) {
         const objects = page.objects.slice(first, first + PARALLEL_READS);
         const seen = await Promise.all(objects.map((object) => this.#readListed(object)));
         for (const [index, each] of seen.entries()) {
           const entry = each === undefined ? undefined : entryOf({ kind, key: each.document.key }, each);
-          if (entry !== undefined) yield [objects[index]?.key ?? '', entry];
+          if (entry === undefined) continue;
+          live += 1;
+          yield [objects[index]?.key ?? '', entry];
         }
       }
       if (page.next === undefined) return;

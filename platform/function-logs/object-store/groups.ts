@@ -29,7 +29,8 @@ const EXPIRY_MIN_MS = 24 * 60 * 60 * 1_000;
 const KNOWN_MAX = 10_000;
 /** Searches by time that are remembered. */
 const FOUND_MAX = 1_000;
-const LIST_PAGE_MAX = 1_000;
+/** Keys of one list. One more, which S3 gives at once, tells whether there are more; one beyond that would cost a second request. */
+export const LIST_PAGE_MAX = 999;
 const PARALLEL_REMOVALS = 16;
 
 /** A segment as a list shows it. */

@@ -2,7 +2,7 @@ import { buffer } from 'node:stream/consumers';
 import { NoSuchObjectError, type ObjectStore } from '../../object-store/object-store.ts';
 import type { LogPage, LogQuery, StoredLogEvent } from '../function-logs.ts';
 import { LATE_MS_MAX, SKEW_MS_MAX } from './group-writer.ts';
-import type { Groups, ListedSegment } from './groups.ts';
+import { LIST_PAGE_MAX, type Groups, type ListedSegment } from './groups.ts';
 import { decodeId, edgeOf, ODD_SEGMENTS, segmentKey, type Generation, type Position } from './names.ts';
 import { readSegment } from './segment.ts';
 
@@ -18,7 +18,6 @@ export interface ReaderContext {
 const MAX_PAGE_CHARACTERS = 1024 * 1024;
 /** Segments that are read side by side, of about a megabyte each. */
 const PARALLEL_READS = 8;
-const LIST_PAGE_MAX = 1_000;
 /** Segments never change: those read last are kept, since the next page often begins in the middle of one. Texts count; in memory they take some three times that. */
 const CACHE_CHARACTERS = 16 * 1024 * 1024;
 

@@ -2,6 +2,7 @@ import { buffer } from 'node:stream/consumers';
 import type { Clock } from '../../clock.ts';
 import { NoSuchObjectError, PreconditionFailedError, type ObjectStore } from '../../object-store/object-store.ts';
 import type { LogStreamSummary } from '../function-logs.ts';
+import { LIST_PAGE_MAX } from './groups.ts';
 import { streamKey, streamsPrefix, type Generation } from './names.ts';
 
 interface OwnStream {
@@ -20,7 +21,6 @@ export const STREAM_REFRESH_MS = 30_000;
 /** Streams that this process writes to and remembers; one beyond is written and read anew. */
 const OWN_MAX = 10_000;
 const PARALLEL = 16;
-const LIST_PAGE_MAX = 1_000;
 /** Everyone who loses was beaten by someone who has written to the same stream. */
 const SWAPS_MAX = 50;
 

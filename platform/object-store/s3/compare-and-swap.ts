@@ -65,7 +65,8 @@ async function race(store: ObjectStore, location: ObjectLocation, condition: Non
     if (winners.length > 1) return { fault: `Several writers won a conditional write (${winners.length} of ${writers}, ${name})` };
     if (winner !== undefined) {
       const { summary, body } = await store.get(location);
-      if (summary.etag !== winner.etag || !(await buffer(body)).equals(winner.body)) return { fault: `A conditional write (${name}) was overwritten by one that had lost` };
+      const stored = await buffer(body);
+      if (summary.etag !== winner.etag || !stored.equals(winner.body)) return { fault: `A conditional write (${name}) was overwritten by one that had lost` };
       return { etag: winner.etag };
     }
     if (fruitless === FRUITLESS_RACES_MAX) return { fault: `No writer won a conditional write whose condition held (${name})` };

@@ -13,12 +13,14 @@ export interface TransportOptions {
   readonly maxSockets: number;
   /** See {@link S3Transport}. */
   readonly timeoutMs: number;
+  /** Reading a body may rest so often for {@link timeoutMs} because its reader does not read on; then the connection is taken back. */
+  readonly maxRests?: number;
 }
 
 /** What is kept of an answer that tells why the server cannot serve. */
 const MAX_BUSY_ANSWER_BYTES = 64 * 1024;
 
-/** Reading a body may rest so often for a time-out's length because its reader does not read on; then the connection is taken back. */
+/** With the usual time-out ten minutes: who reads so slowly does not read any more. */
 const MAX_RESTS = 20;
 
 /** 499 and 520 are what proxies before an S3 server say for it (they are on the client library's own list of what passes). */
@@ -50,7 +52,7 @@ export class S3Transport {
 
   /** In the place of `http.request`, of which the client library uses this form only. */
   readonly request = (options: http.RequestOptions, onResponse: OnResponse): http.ClientRequest => {
-    const { endpoint, timeoutMs } = this.#options;
+    const { endpoint, timeoutMs, maxRests = MAX_RESTS } = this.#options;
     const request = (endpoint.tls ? https : http).request({ ...options, headers: utf8Headers(options.headers) });
     const patience = setTimeout(() => request.destroy(new S3TimeoutError(`no connection became free within ${timeoutMs} ms`)), timeoutMs);
     let response: http.IncomingMessage | undefined;
@@ -64,7 +66,7 @@ export class S3Transport {
       rests = socket.bytesRead === restedAtBytes ? rests + 1 : 1;
       restedAtBytes = socket.bytesRead;
       // What came is not read yet: it is our reader that rests.
-      if (response.readableLength > 0 && rests <= MAX_RESTS) socket.setTimeout(timeoutMs);
+      if (response.readableLength > 0 && rests <= maxRests) socket.setTimeout(timeoutMs);
       else response.destroy(new S3TimeoutError(`it sent nothing for ${timeoutMs} ms in the middle of an answer`));
     };
     // The agent has set the socket's time-out. A request's own event of that name comes once only.

@@ -23,8 +23,8 @@ const BACKOFF_FIRST_MS = 25;
 const BACKOFF_MAX_MS = 400;
 /** A store that took so long to fail is not away for a moment. */
 const PATIENCE_MS = 2_000;
-/** Keys of one list request. */
-export const LIST_PAGE_MAX = 1_000;
+/** Keys of one list. One more, which S3 gives at once, tells whether there are more; one beyond that would cost a second request. */
+export const LIST_PAGE_MAX = 999;
 
 /**
  * The registry's documents in the object store: read, listed, and swapped by ETag. What may be repeated is, with jitter, when the store is
