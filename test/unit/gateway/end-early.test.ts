@@ -93,8 +93,8 @@ test('one that goes on and on is not listened to for ever', async (t) => {
   const { socket, received, closed } = client(port);
   const chunk = Buffer.alloc(MIB);
   let sentMiB = 0;
-  const pump = (): void => {
-    if (socket.destroyed || sentMiB >= 1_000) return;
+  const pump = (error?: Error | null): void => {
+    if (error != null || sentMiB >= 1_000) return;
     sentMiB++;
     socket.write(chunk, pump);
   };
