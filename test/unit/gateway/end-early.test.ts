@@ -94,7 +94,7 @@ test('one that goes on and on is not listened to for ever', async (t) => {
   const chunk = Buffer.alloc(MIB);
   let sentMiB = 0;
   const pump = (error?: Error | null): void => {
-    if (error != null || sentMiB >= 1_000) return;
+    if (error instanceof Error || sentMiB >= 1_000) return;
     sentMiB++;
     socket.write(chunk, pump);
   };
