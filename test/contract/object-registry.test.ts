@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { memoryCache } from '../../platform/cache/memory.ts';
-import { systemClock, type Clock } from '../../platform/clock.ts';
+import { systemClock } from '../../platform/clock.ts';
 import { PreconditionFailedError, StoreUnavailableError } from '../../platform/object-store/object-store.ts';
 import { openS3ObjectStore } from '../../platform/object-store/s3.ts';
 import { openObjectRegistry } from '../../platform/registry/object-store.ts';
@@ -13,7 +13,7 @@ import { REGISTRY_BUCKET } from '../../platform/model/internal-buckets.ts';
 import { RevisionConflictError, type Entry, type Registry } from '../../platform/registry/registry.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import type { InterceptedStore } from '../support/intercepted-store.ts';
-import { A, increment, listen, openFiles, scene, valueOf } from '../support/object-registries.ts';
+import { A, increment, listen, openFiles, patientClock, scene, valueOf } from '../support/object-registries.ts';
 import { startLossyProxy } from '../support/s3-fakes.ts';
 import { NO_S3, openTestStore, S3, type S3Service } from '../support/s3-stores.ts';
 import { registryContract } from './registry.contract.ts';
@@ -80,10 +80,7 @@ describe('object registry: several processes', () => {
       if (tried.size % 2 === 0) await proceed();
       throw new StoreUnavailableError(tried.size % 2 === 0 ? 'the answer is lost' : 'away');
     };
-    // Time stands still, since on a busy machine the registry's patience could end; waits are real.
-    const frozenMs = Date.now();
-    const clock: Clock = { now: () => frozenMs, at: (atMs, action) => systemClock.at(Date.now() + atMs - frozenMs, action) };
-    const registries = await Promise.all(Array.from({ length: 3 }, () => open({ clock })));
+    const registries = await Promise.all(Array.from({ length: 3 }, () => open({ clock: patientClock() })));
     await countsTogether(registries, 4);
 
     const location = { bucket: REGISTRY_BUCKET, key: 'naive' };
@@ -129,6 +126,7 @@ describe('object registry: several processes', () => {
 });
 
 describe('object registry: an answer that is lost', () => {
+  const clock = patientClock();
   /** Loses the answer to the next put after it was made (or not), and lets `others` act before anyone looks. */
   const loseNext = (store: InterceptedStore, { made, others }: { readonly made: boolean; readonly others?: () => Promise<unknown> }): void => {
     const before = store.intercept;
@@ -143,7 +141,7 @@ describe('object registry: an answer that is lost', () => {
 
   it('of a change that was not made: it is made', async (context) => {
     const { store, open } = await scene(context);
-    const registry = await open();
+    const registry = await open({ clock });
     loseNext(store, { made: false });
     const { revision } = await registry.put(A, { n: 1 }, 'absent');
     loseNext(store, { made: false });
@@ -153,7 +151,7 @@ describe('object registry: an answer that is lost', () => {
 
   it('of a change that others have built on since: it was made', async (context) => {
     const { store, open } = await scene(context);
-    const [registry, other] = [await open(), await open()];
+    const [registry, other] = [await open({ clock }), await open({ clock })];
     loseNext(store, { made: true, others: () => increment(other, A) });
     const { revision } = await registry.put(A, { n: 1 }, 'absent');
     await assert.rejects(registry.put(A, { n: 9 }, revision), RevisionConflictError);
@@ -165,7 +163,7 @@ describe('object registry: an answer that is lost', () => {
 
   it('of a change that came too late: it was not made', async (context) => {
     const { store, open } = await scene(context);
-    const [registry, other] = [await open(), await open()];
+    const [registry, other] = [await open({ clock }), await open({ clock })];
     loseNext(store, { made: false, others: () => other.put(A, { n: 1 }, 'absent') });
     await assert.rejects(registry.put(A, { n: 9 }, 'absent'), RevisionConflictError);
     const { revision } = (await registry.get(A)) as Entry;
@@ -176,7 +174,7 @@ describe('object registry: an answer that is lost', () => {
 
   it('of a change after which too many came: nobody knows, and it says so', async (context) => {
     const { store, open } = await scene(context);
-    const [registry, other] = [await open(), await open()];
+    const [registry, other] = [await open({ clock }), await open({ clock })];
     const { revision } = await registry.put(A, { n: 1 }, 'absent');
     loseNext(store, { made: true, others: async () => { for (let n = 0; n < 17; n += 1) await increment(other, A); } });
     await assert.rejects(registry.put(A, { n: 100 }, revision), { name: 'RegistryUnavailableError', message: /cannot be told whether by this change/ });
@@ -184,17 +182,17 @@ describe('object registry: an answer that is lost', () => {
 
   it('while the store stays away: unavailable', async (context) => {
     const { store, open } = await scene(context);
-    const registry = await open();
+    const registry = await open({ clock });
     await registry.put(A, { n: 1 }, 'absent');
     const { revision } = (await registry.get(A)) as Entry;
     store.intercept = () => Promise.reject(new StoreUnavailableError('nobody listens there'));
-    const requests = [() => registry.get(A), () => registry.put(A, {}, revision), () => registry.put({ ...A, key: 'b' }, {}, 'absent'), () => registry.delete(A, revision), () => registry.list({ kind: 'function', prefix: '', limit: 1 }), () => registry.check(), () => registry.collect(), () => open()];
+    const requests = [() => registry.get(A), () => registry.put(A, {}, revision), () => registry.put({ ...A, key: 'b' }, {}, 'absent'), () => registry.delete(A, revision), () => registry.list({ kind: 'function', prefix: '', limit: 1 }), () => registry.check(), () => registry.collect(), () => open({ clock })];
     for (const request of requests) await assert.rejects(request(), { name: 'RegistryUnavailableError', message: /nobody listens there/ });
   });
 
   it('passes over a store that is away for a moment', async (context) => {
     const { store, open } = await scene(context);
-    const registry = await open();
+    const registry = await open({ clock });
     let failures = 2;
     store.intercept = (_, proceed) => (failures-- > 0 ? Promise.reject(new StoreUnavailableError('away')) : proceed());
     await registry.put(A, { n: 1 }, 'absent');

@@ -34,6 +34,7 @@ if (installed !== undefined) {
     },
     {
       'keeps any key apart from any other': 'moto finds no route for a key with a line break.',
+      'never shows a mixture while an object is replaced': 'On a busy machine moto answers 500 to a read that meets a write.',
       'lets exactly one of many conditional writers win': 'moto does not promise it, though it seldom shows: see the probe below.',
       'signs URLs that anyone can read from, for just one object': 'moto checks no signatures.',
     },

@@ -71,3 +71,9 @@ export async function increment(registry: Registry, id: EntryId): Promise<void> 
     }
   }
 }
+
+/** Time stands still, so that on a busy machine nobody's patience ends; waits are real. */
+export function patientClock(): Clock {
+  const frozenMs = Date.now();
+  return { now: () => frozenMs, at: (atMs, action) => systemClock.at(Date.now() + atMs - frozenMs, action) };
+}

@@ -76,31 +76,30 @@ export class Documents {
     const body = encodeDocument(document, json);
     const condition = seen === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'etag', etag: seen.etag } as const);
     const startedMs = this.#clock.now();
-    let isUnsure = false;
+    let lostAnswer: StoreUnavailableError | undefined;
     for (let attempt = 1; ; attempt += 1) {
       try {
         const { etag } = await this.#store.put({ bucket: this.bucket, key: name }, body, { condition, contentType: 'application/json', detail: 'essential' });
         this.#cache.set(name, { etag, document: freezeDeeply(document) }, body.length);
         return { kind: 'won', etag };
       } catch (error) {
-        if (error instanceof PreconditionFailedError) {
-          if (!isUnsure) {
-            this.#forgetIf(name, seen);
-            return { kind: 'lost' };
-          }
-        } else if (error instanceof StoreUnavailableError) {
-          isUnsure = true;
-          if (attempt >= ATTEMPTS_MAX || this.#clock.now() - startedMs > PATIENCE_MS) throw this.#asUnavailable(error);
+        if (error instanceof StoreUnavailableError) {
+          lostAnswer = error;
           await this.#backOff(attempt);
-        } else throw this.#asUnavailable(error);
+        } else if (!(error instanceof PreconditionFailedError)) throw this.#asUnavailable(error);
+        else if (lostAnswer === undefined) {
+          this.#forgetIf(name, seen);
+          return { kind: 'lost' };
+        }
       }
       const now = await this.read(name);
       const outcome = compare(now, seen, document);
       if (outcome === 'lost') return { kind: 'lost' };
       if (outcome === 'won') return { kind: 'won', etag: now?.etag ?? '' };
-      if (outcome === 'unknown' || attempt >= ATTEMPTS_MAX) {
+      if (outcome === 'unknown') {
         throw new RegistryUnavailableError(`The registry entry ${name} was written to, but it cannot be told whether by this change: the object store's answer was lost, and others have written since. Read it again and decide anew.`);
       }
+      if (attempt === ATTEMPTS_MAX || this.#clock.now() - startedMs > PATIENCE_MS) throw this.#asUnavailable(lostAnswer);
     }
   }
 
