@@ -21,7 +21,8 @@ export async function rawKafka(brokers: readonly string[], name: string, rounds:
   try {
     await producer.connect();
     await consumer.connect();
-    await consumer.subscribe({ topic });
+    // From the beginning: where "latest" is, is only asked at the first fetch, which a first record may come before.
+    await consumer.subscribe({ topic, fromBeginning: true });
     let arrived: (() => void) | undefined;
     const joined = new Promise<void>((resolve) => {
       consumer.on('consumer.group_join', () => resolve());
