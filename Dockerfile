@@ -51,7 +51,7 @@ COPY controller ./controller
 COPY worker ./worker
 COPY cli ./cli
 USER 10001:10001
-ENTRYPOINT ["tini", "--", "node", "cli/main.ts"]
+ENTRYPOINT ["tini", "--", "node", "--max-semi-space-size=16", "cli/main.ts"]
 
 FROM code AS gateway
 LABEL org.opencontainers.image.title="Sluice gateway"
@@ -81,5 +81,5 @@ COPY gateway ./gateway
 COPY controller ./controller
 COPY worker ./worker
 COPY cli ./cli
-ENTRYPOINT ["tini", "--", "node", "cli/main.ts"]
+ENTRYPOINT ["tini", "--", "node", "--max-semi-space-size=16", "cli/main.ts"]
 CMD ["worker"]

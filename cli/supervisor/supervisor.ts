@@ -6,7 +6,7 @@ import type { Settings } from '../../platform/configuration/settings.ts';
 import type { RoleReady } from '../commands/role.ts';
 import type { Output } from '../context.ts';
 import { CliError } from '../errors.ts';
-import { ROLES, type RoleName } from '../roles/role.ts';
+import { NODE_FLAGS, ROLES, type RoleName } from '../roles/role.ts';
 import type { ProcessPlan } from './process-plan.ts';
 import { ProcessTable, type ProcessEntry } from './process-table.ts';
 
@@ -159,7 +159,7 @@ class Place {
 
   #spawn(): ChildProcess {
     const { settings, environment, role, index, endpointUrl } = this.#options;
-    const child = spawn(process.execPath, [join(import.meta.dirname, '..', 'main.ts'), role, '--output', 'json'], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, join(import.meta.dirname, '..', 'main.ts'), role, '--output', 'json'], {
       env: {
         ...environment,
         SLUICE_DATA: join(settings.dataDir, this.#name),

@@ -22,7 +22,7 @@ const SETTLED_AHEAD_MAX = 10_000;
 /** Beside its payload: the parsed head, its entries in maps and queues. */
 const ENTRY_BYTES = 1_500;
 /** Payloads of deliveries that all partitions together have given out. Beyond, a partition gives out one at a time. */
-const DELIVERED_BYTES_MAX = 128 * 1024 * 1024;
+const DELIVERED_BYTES_MAX = 64 * 1024 * 1024;
 /** Of `maxInFlight`, at least an eighth is kept from any single function, where there is enough to divide. */
 const DIVISIBLE_IN_FLIGHT = 16;
 
