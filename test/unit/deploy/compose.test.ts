@@ -10,6 +10,7 @@ import { readSettings, SETTINGS } from '../../../platform/configuration/settings
 import { createLogger } from '../../../platform/telemetry/logger.ts';
 import { Metrics } from '../../../platform/telemetry/metrics.ts';
 import { METRICS, type MetricDefinition } from '../../../platform/telemetry/metrics/catalogue.ts';
+import { NODE_FLAGS } from '../../../cli/roles/role.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 const ROLES = ['gateway', 'controller', 'worker'] as const;
