@@ -10,6 +10,8 @@ import { unsettledIn } from './takeover.ts';
 import { DELAY_TIERS, type LogTopic, type TopicNames } from './topic-names.ts';
 
 const ANSWER_WAIT_MS = 5_000;
+/** A partition that was made or moved a moment ago is not led yet where the cluster says that it is; kafkajs does not ask again by itself. */
+const NOT_LED_ATTEMPTS = 10;
 const COUNTED: readonly LogTopic[] = ['async', 'overflow', ...DELAY_TIERS];
 
 export interface BacklogOptions {
@@ -30,6 +32,16 @@ export class BacklogReader {
 
   /** For partitions that `consumption` owns, what it knows counts; for others, what their owners have committed. Rejects with {@link LogUnavailableError}. */
   async read(consumption: Consumption | undefined): Promise<LogBacklog> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#read(consumption);
+      } catch (error) {
+        if (attempt === NOT_LED_ATTEMPTS || !(error instanceof LogUnavailableError) || !isNotLed(error)) throw error;
+      }
+    }
+  }
+
+  async #read(consumption: Consumption | undefined): Promise<LogBacklog> {
     const { names, clock } = this.#options;
     try {
       const { admin, connected } = this.#connection();
@@ -92,4 +104,8 @@ export class BacklogReader {
     this.#live?.client.abandon();
     this.#live = undefined;
   }
+}
+
+function isNotLed({ cause }: Error): boolean {
+  return cause instanceof Error && 'type' in cause && cause.type === 'NOT_LEADER_FOR_PARTITION';
 }
