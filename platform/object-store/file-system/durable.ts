@@ -70,7 +70,9 @@ export async function moveDurably(from: string, to: string): Promise<void> {
       await syncFolder(dirname(to));
       return;
     } catch (error) {
-      if (errorCode(error) !== 'ENOENT' || attempt === MAX_MOVE_ATTEMPTS) throw error;
+      // Node says ENOTDIR of a folder that was there when it wanted to make it, and was gone when it looked what it was.
+      const code = errorCode(error);
+      if ((code !== 'ENOENT' && code !== 'ENOTDIR') || attempt === MAX_MOVE_ATTEMPTS) throw error;
     }
   }
 }
