@@ -14,22 +14,28 @@ const services = NO_SMALL_DISK === false ? await isolatedServices() : undefined;
 
 describe('a full disk under load', { timeout: 300_000, skip: NO_SMALL_DISK !== false ? NO_SMALL_DISK : services === undefined && 'Kafka, an S3 server and Redis are needed' }, () => {
   let minio: MinioOnSmallDisk;
-  let faulty: FaultySluice;
+  let faulty: FaultySluice | undefined;
   before(async () => {
     minio = await minioOnSmallDisk();
     faulty = await FaultySluice.start({ services: services as IsolatedServices, variables: minio.variables });
   });
   after(async () => {
-    await faulty.end();
-    await minio.remove();
+    // Whatever else failed: a mounted disk would outlive the test.
+    try {
+      await faulty?.end();
+    } finally {
+      await minio.remove();
+    }
   });
 
   test('functions go on; what has to be kept is refused, and nothing of it is left half made', async () => {
+    assert.ok(faulty !== undefined);
+    const { lambda } = faulty;
     let refusal: unknown;
     const row = await faulty.fault("a full disk in the object store's place", async () => {
       await minio.fill();
       try {
-        refusal = await deploy(faulty.lambda, { name: 'no-room', files: CODE }).catch((error: unknown) => error);
+        refusal = await deploy(lambda, { name: 'no-room', files: CODE }).catch((error: unknown) => error);
         await delay(FULL_MS);
       } finally {
         await minio.free();
@@ -39,7 +45,7 @@ describe('a full disk under load', { timeout: 300_000, skip: NO_SMALL_DISK !== f
     assert.equal(row.duplicates, 0);
     assert.ok(refusal instanceof Error && refusal.name === 'ServiceException', `a deployment was refused: ${String(refusal)}`);
     // The name is free: nothing of the refused deployment stands in its way.
-    await deploy(faulty.lambda, { name: 'no-room', files: CODE });
-    assert.equal(await result(faulty.lambda, 'no-room', {}), 'deployed');
+    await deploy(lambda, { name: 'no-room', files: CODE });
+    assert.equal(await result(lambda, 'no-room', {}), 'deployed');
   });
 });

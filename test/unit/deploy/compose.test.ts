@@ -6,14 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse } from 'yaml';
+import { NODE_FLAGS, ROLES } from '../../../cli/roles/role.ts';
 import { readSettings, SETTINGS } from '../../../platform/configuration/settings.ts';
 import { createLogger } from '../../../platform/telemetry/logger.ts';
 import { Metrics } from '../../../platform/telemetry/metrics.ts';
 import { METRICS, type MetricDefinition } from '../../../platform/telemetry/metrics/catalogue.ts';
-import { NODE_FLAGS } from '../../../cli/roles/role.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
-const ROLES = ['gateway', 'controller', 'worker'] as const;
 
 interface Service {
   readonly image: string;
