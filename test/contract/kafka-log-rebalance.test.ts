@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -229,33 +229,38 @@ describe('kafka log: several controllers', { skip: kafka === undefined ? 'no Kaf
       const stage = new Stage();
       const gateway = await scene.open();
       const zombie = consumerProcess(scene);
-      await until(() => zombie.owned.size === PARTITIONS);
-      const traffic = load(gateway);
-      await until(() => zombie.settled.size > 100);
-      zombie.child.kill('SIGSTOP');
-      const heir = await enter(scene, 'heir', stage);
-      await until(() => heir.actor.owned.size === PARTITIONS);
-      const epochs = new Map(heir.actor.owned);
-      await until(() => stage.settled.size > 200);
-      const saidBefore = zombie.said.length;
-      zombie.child.kill('SIGCONT');
-      await until(() => zombie.owned.size === PARTITIONS / 2 && heir.actor.owned.size === PARTITIONS / 2);
-      await traffic.stop();
-      await until(() => [...traffic.appended].every((id) => stage.settled.has(id) || zombie.settled.has(id)));
-      const woken = zombie.said.slice(saidBefore);
-      const stale = woken.filter((line) => {
-        const [what, , partition, epoch] = line.split(' ');
-        return what === 'D' && Number(epoch) < (epochs.get(Number(partition)) ?? 0);
-      });
-      assert.deepEqual(stale, [], 'given out after it woke up, under an epoch that had been passed over');
-      assert.ok(woken.some((line) => line.startsWith('R ')), 'it was told');
-      assert.deepEqual(stage.faults, []);
-      await zombie.kill();
+      try {
+        await until(() => zombie.owned.size === PARTITIONS);
+        const traffic = load(gateway);
+        await until(() => zombie.settled.size > 100);
+        zombie.hold();
+        const heir = await enter(scene, 'heir', stage);
+        await until(() => heir.actor.owned.size === PARTITIONS);
+        const epochs = new Map(heir.actor.owned);
+        await until(() => stage.settled.size > 200);
+        const saidBefore = zombie.said.length;
+        zombie.goOn();
+        await until(() => zombie.owned.size === PARTITIONS / 2 && heir.actor.owned.size === PARTITIONS / 2);
+        await traffic.stop();
+        await until(() => [...traffic.appended].every((id) => stage.settled.has(id) || zombie.settled.has(id)));
+        const woken = zombie.said.slice(saidBefore);
+        const stale = woken.filter((line) => {
+          const [what, , partition, epoch] = line.split(' ');
+          return what === 'D' && Number(epoch) < (epochs.get(Number(partition)) ?? 0);
+        });
+        assert.deepEqual(stale, [], 'given out after it woke up, under an epoch that had been passed over');
+        assert.ok(woken.some((line) => line.startsWith('R ')), 'it was told');
+        assert.deepEqual(stage.faults, []);
+      } finally {
+        await zombie.kill();
+      }
     }));
 });
 
 interface ConsumerProcess {
-  readonly child: ChildProcess;
+  /** Stops the process, but not in the middle of giving something out, until `goOn`. */
+  hold(): void;
+  goOn(): void;
   readonly said: string[];
   readonly settled: Set<string>;
   readonly owned: Set<number>;
@@ -280,7 +285,8 @@ function consumerProcess(scene: KafkaScene, partitions = PARTITIONS): ConsumerPr
     else if (what === 'S') settled.add(name);
   });
   return {
-    child,
+    hold: () => void child.stdin.write('hold\n'),
+    goOn: () => void child.kill('SIGCONT'),
     said,
     settled,
     owned,

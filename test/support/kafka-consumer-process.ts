@@ -1,11 +1,12 @@
 /**
- * Consumes the log with the topic prefix given until it is killed or told to stop by a line on standard input, and says on standard output what happens:
+ * Consumes the log with the topic prefix given until it is killed or told to `stop` by a line on standard input, or to `hold` until it gets SIGCONT, and says on standard output what happens:
  * `A partition epoch` assigned, `R partition` revoked, `D id partition epoch` given out, `S id` about to be settled, `E` ended.
  * Arguments: brokers, prefix, partitions, and for how long each invocation is executed at most, in milliseconds.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { systemClock } from '../../platform/clock.ts';
 import type { Delivery, LogConsumption, PartitionAssignment } from '../../platform/invocation-log/invocation-log.ts';
 import { openKafkaLog } from '../../platform/invocation-log/kafka.ts';
@@ -49,12 +50,15 @@ const consumption: LogConsumption = await log.consume({
     );
   },
 });
-process.stdin.once('data', () => {
-  void log
-    .close()
-    .then(() => rm(folder, { recursive: true, force: true }))
-    .then(() => {
-      say('E');
-      process.stdin.destroy();
-    });
+createInterface({ input: process.stdin }).on('line', (line) => {
+  // By itself, and so not in the middle of giving something out: between the look whether it may and the doing, nobody can be held by a check.
+  if (line === 'hold') process.kill(process.pid, 'SIGSTOP');
+  else void stop();
 });
+
+async function stop(): Promise<void> {
+  await log.close();
+  await rm(folder, { recursive: true, force: true });
+  say('E');
+  process.stdin.destroy();
+}
