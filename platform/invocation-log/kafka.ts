@@ -4,7 +4,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { LogUnavailableError, type InvocationLog, type LogBacklog, type LogConsumer, type LogConsumption } from './invocation-log.ts';
 import type { InvocationRecord } from '../model/invocation.ts';
 import { Appender } from './kafka/appender.ts';
-import { BacklogReader } from './kafka/backlog.ts';
+import { BacklogReader, openBacklogConnection } from './kafka/backlog.ts';
 import { KafkaClient, type KafkaConnection } from './kafka/client.ts';
 import { Consumption } from './kafka/consumption.ts';
 import { within } from './kafka/producer-lane.ts';
@@ -65,7 +65,7 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Invocation
     await appender.close();
     throw await diagnose(error, connection);
   }
-  const backlog = new BacklogReader({ connection, names, clock: wireClock, logger });
+  const backlog = new BacklogReader({ names, clock: wireClock, open: () => openBacklogConnection(connection, logger) });
   return new KafkaLog({ options, appender, backlog, partitions, wireClock });
 }
 
