@@ -1,3 +1,5 @@
+import { percentDecoded } from '../../platform/percent-encoding.ts';
+
 /** A request for the Invoke operation, taken out of its path without a router. */
 export interface InvokeRoute {
   /** The function reference, decoded. */
@@ -17,17 +19,8 @@ export function matchInvoke(url: string): InvokeRoute | undefined {
   if (!path.endsWith(SUFFIX, end)) return undefined;
   const encoded = path.slice(PREFIX.length, end - SUFFIX.length);
   if (encoded === '' || encoded.includes('/')) return undefined;
-  const reference = decode(encoded);
+  const reference = percentDecoded(encoded);
   if (reference === undefined) return undefined;
   const qualifier = queryAt === -1 ? undefined : (new URLSearchParams(url.slice(queryAt + 1)).get('Qualifier') ?? undefined);
   return { reference, qualifier };
-}
-
-function decode(encoded: string): string | undefined {
-  if (!encoded.includes('%')) return encoded;
-  try {
-    return decodeURIComponent(encoded);
-  } catch {
-    return undefined;
-  }
 }

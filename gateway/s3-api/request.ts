@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import { InvalidObjectKeyError, type ObjectStore } from '../../platform/object-store/object-store.ts';
 import { MAX_KEY_BYTES, checkObjectKey, isBucketName } from '../../platform/object-store/names.ts';
+import { percentDecoded } from '../../platform/percent-encoding.ts';
 import { S3Error } from './errors.ts';
 
 /** What every operation works with. */
@@ -58,11 +59,9 @@ export function header(incoming: IncomingMessage, name: string): string | undefi
 }
 
 export function decodePath(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw new S3Error('InvalidURI', { details: { URI: text } });
-  }
+  const path = percentDecoded(text);
+  if (path === undefined) throw new S3Error('InvalidURI', { details: { URI: text } });
+  return path;
 }
 
 export function splitOnce(text: string, separator: string): readonly string[] {

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from '../telemetry/logger.ts';
+import { percentDecoded } from '../percent-encoding.ts';
 
 /** Answers a request that its pattern has matched. A rejection becomes a 500 without a word of what went wrong. */
 export type InternalHandler = (request: IncomingMessage, response: ServerResponse, path: readonly string[], query: URLSearchParams) => Promise<void> | void;
@@ -85,20 +86,11 @@ function match(pattern: readonly string[], segments: readonly string[]): readonl
       if (pattern[i] !== segment) return undefined;
       continue;
     }
-    const decoded = decode(segment);
+    const decoded = percentDecoded(segment);
     if (decoded === undefined) return undefined;
     wild.push(decoded);
   }
   return wild;
-}
-
-function decode(segment: string): string | undefined {
-  if (!segment.includes('%')) return segment;
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    return undefined;
-  }
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {

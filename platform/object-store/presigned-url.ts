@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { percentDecoded } from '../percent-encoding.ts';
 import type { ObjectLocation } from './object-store.ts';
 
 /** Where the gateway serves presigned downloads. */
@@ -44,9 +45,9 @@ export function verifyPresignedPath(pathAndQuery: string, secret: Buffer, nowMs:
   const [path = '', queryText = ''] = splitOnce(pathAndQuery, '?');
   const query = new URLSearchParams(queryText);
   const [bucket = '', keyInPath = ''] = splitOnce(path.slice(PRESIGNED_PATH_PREFIX.length), '/');
-  const key = keyInPath === '' ? query.get('key') : decode(keyInPath);
+  const key = keyInPath === '' ? (query.get('key') ?? undefined) : percentDecoded(keyInPath);
   const expiresText = query.get('expires') ?? '';
-  if (!path.startsWith(PRESIGNED_PATH_PREFIX) || key === null || !/^\d{1,15}$/.test(expiresText)) return { kind: 'forged' };
+  if (!path.startsWith(PRESIGNED_PATH_PREFIX) || key === undefined || !/^\d{1,15}$/.test(expiresText)) return { kind: 'forged' };
   const expires = Number(expiresText);
   const given = Buffer.from(query.get('signature') ?? '');
   const expected = Buffer.from(sign(secret, { bucket, key }, expires));
@@ -62,12 +63,4 @@ function sign(secret: Buffer, location: ObjectLocation, expires: number): string
 function splitOnce(text: string, separator: string): [string, string] {
   const at = text.indexOf(separator);
   return at === -1 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-}
-
-function decode(text: string): string | null {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return null;
-  }
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { percentDecoded } from '../../../platform/percent-encoding.ts';
 import { LambdaApiError, notJson } from '../errors.ts';
 import { shapeOf, type Member, type Operation, type Shape } from '../model.ts';
 
@@ -57,11 +58,9 @@ function outsideBody(name: string, member: Member, source: InputSource): unknown
 }
 
 function decoded(text: string, name: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch (cause) {
-    throw new LambdaApiError('SerializationException', `The path's percent-encoding is not valid at '${lowerFirst(name)}'.`, { cause });
-  }
+  const plain = percentDecoded(text);
+  if (plain === undefined) throw new LambdaApiError('SerializationException', `The path's percent-encoding is not valid at '${lowerFirst(name)}'.`);
+  return plain;
 }
 
 function fromText(shape: Shape, text: string | null, name: string): unknown {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { percentDecoded } from '../../percent-encoding.ts';
 
 /** Where Redis is and how to be let in, as an operator's settings say it. */
 export interface RedisSettings {
@@ -93,9 +94,9 @@ export function redisAddress({ url, username, password, caPem }: RedisSettings):
 
 function decoded(text: string): string | undefined {
   if (text === '') return undefined;
-  try {
-    return decodeURIComponent(text);
-  } catch {
+  const plain = percentDecoded(text);
+  if (plain === undefined) {
     throw new CacheSetupError('SLUICE_CACHE has a user or password with a lone % in it. Write %25 for it, or set SLUICE_REDIS_USERNAME and SLUICE_REDIS_PASSWORD.');
   }
+  return plain;
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { percentDecoded } from '../../percent-encoding.ts';
 
 /** File systems allow 255 bytes; a group's name may have 512 characters, each of which may take three here. */
 const MAX_ENCODED_LENGTH = 200;
@@ -16,5 +17,6 @@ export function groupFolder(group: string): { readonly folder: string; readonly 
 /** The group of a folder; `inFile` where the name stands in the folder's {@link NAME_FILE}; undefined for what is no group's. */
 export function groupOfFolder(folder: string): { readonly group: string } | 'inFile' | undefined {
   if (LONG_NAME.test(folder)) return 'inFile';
-  return folder.startsWith('g-') ? { group: decodeURIComponent(folder.slice(2)) } : undefined;
+  const group = folder.startsWith('g-') ? percentDecoded(folder.slice(2)) : undefined;
+  return group === undefined ? undefined : { group };
 }

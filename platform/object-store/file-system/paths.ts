@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { percentDecoded } from '../../percent-encoding.ts';
 
 /**
  * How keys become paths that people can read, one segment between slashes at a time:
@@ -57,11 +58,8 @@ function parseName(name: string): DecodedName | undefined {
   const body = continues ? name.slice(0, -2) : deviates ? name.slice(0, -1) : name;
   const kind = continues ? 'continuation' : body.includes('.') !== deviates ? 'file' : 'folder';
   if (body === EMPTY) return { kind, text: '' };
-  try {
-    return { kind, text: decodeURIComponent(body) };
-  } catch {
-    return undefined;
-  }
+  const text = percentDecoded(body);
+  return text === undefined ? undefined : { kind, text };
 }
 
 function encodeName({ kind, text }: DecodedName): string {
