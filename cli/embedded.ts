@@ -4,7 +4,7 @@ import { startController, type Controller } from '../controller/start.ts';
 import { PendingReplies } from '../gateway/invoke/pending-replies.ts';
 import { startGateway } from '../gateway/start.ts';
 import { systemClock } from '../platform/clock.ts';
-import type { Settings } from '../platform/configuration/settings.ts';
+import { SETTINGS, type Settings } from '../platform/configuration/settings.ts';
 import { openFileFunctionLogs } from '../platform/function-logs/files.ts';
 import { functionCatalogue } from '../platform/functions/registry-catalogue.ts';
 import { openSqliteLog } from '../platform/invocation-log/sqlite.ts';
@@ -19,7 +19,7 @@ export interface Embedded {
   readonly url: string;
   /** Which runtimes there are and what they run on, a line each. */
   readonly runtimes: readonly string[];
-  /** What this machine cannot give, for the person who starts it. */
+  /** What this machine cannot give, and settings that nothing comes of, for the person who starts it. */
   readonly notes: readonly string[];
   /** Ends every role in the order in which work flows, then closes the stores. Idempotent. */
   stop(): Promise<void>;
@@ -84,9 +84,15 @@ export async function startEmbedded(settings: Settings, options: EmbeddedOptions
         }),
     });
     let stopped: Promise<void> | undefined;
-    return { url, runtimes: (await roles.worker?.runtimes()) ?? [], notes: [roles.worker?.isolation() ?? ''], stop: () => (stopped ??= closeAll()) };
+    return { url, runtimes: (await roles.worker?.runtimes()) ?? [], notes: [roles.worker?.isolation() ?? '', ...unusedServices(settings)], stop: () => (stopped ??= closeAll()) };
   } catch (error) {
     await closeAll();
     throw error;
   }
+}
+
+/** Settings that name services, of which one process has no use: whoever set them may take their data to be there. */
+export function unusedServices(settings: Settings): string[] {
+  const names = (['log', 'store', 'cache'] as const).filter((name) => settings[name] !== SETTINGS[name].defaultText).map((name) => SETTINGS[name].variable);
+  return names.length === 0 ? [] : [`${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} not used: one process keeps everything in its data folder; with --processes, or "sluice gateway" and so on, roles use them`];
 }

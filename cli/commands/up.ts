@@ -34,6 +34,10 @@ interface UpOptions extends InstanceOptions, OutputOptions {
 async function upProcesses(context: CommandContext, options: UpOptions, plan: ProcessPlan): Promise<void> {
   const settings = settingsWith(context.environment, options);
   await refuseSecondInstance(settings);
+  const { needShared, sharedSecret } = await import('../roles/drivers.ts');
+  // As every gateway would, but once.
+  sharedSecret(settings);
+  needShared(settings, ['log', 'store', 'cache']);
   await mkdir(settings.dataDir, { recursive: true, mode: 0o700 });
   const supervisor = new Supervisor({ plan, settings, environment: context.environment, stderr: context.stderr });
   // A signal during the start must not leave processes behind.

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { unusedServices } from '../../../cli/embedded.ts';
 import { EXIT } from '../../../cli/errors.ts';
 import { parseProcessPlan } from '../../../cli/supervisor/process-plan.ts';
 import { ProcessTable, readProcessTable, type ProcessEntry } from '../../../cli/supervisor/process-table.ts';
@@ -179,6 +180,27 @@ describe('a supervisor', () => {
     assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
     await supervisor.stop();
   });
+});
+
+describe('processes with settings of which a gateway can make nothing', () => {
+  const wrong: readonly (readonly [string, Readonly<Record<string, string>>, RegExp])[] = [
+    ['no secret', {}, /^sluice: SLUICE_SECRET is not set; /],
+    ['the log of one process', { SLUICE_SECRET: SECRET }, /^sluice: SLUICE_LOG=sqlite: serves one process only/],
+  ];
+  for (const [what, environment, message] of wrong) {
+    it(`are not begun with, and that is said once: ${what}`, async (t) => {
+      const { exitCode, stdout, stderr } = await cli(['up', '--processes', 'gateway=2', '--data', join(await folderWith(t), 'data')], environment);
+      assert.deepEqual([exitCode, stdout], [EXIT.usage, '']);
+      assert.match(stderr, message);
+      assert.equal(stderr.trimEnd().split('\n').length, 1);
+    });
+  }
+});
+
+it('one process says which services it has no use for', () => {
+  assert.deepEqual(unusedServices(readSettings({})), []);
+  assert.match(unusedServices(readSettings({ SLUICE_LOG: 'kafka://broker:9092' })).join(), /^SLUICE_LOG is not used: .*--processes/);
+  assert.match(unusedServices(readSettings({ SLUICE_LOG: 'kafka://broker:9092', SLUICE_CACHE: 'redis://redis:6379' })).join(), /^SLUICE_LOG, SLUICE_CACHE are not used: /);
 });
 
 it('the table is a file that people can read', async (t) => {
