@@ -37,6 +37,10 @@ export interface WorkerOptions {
     readonly prestartedPerRuntime: number;
     /** Python interpreter: a command or a path. */
     readonly python: string;
+    /** There is never more than one environment here, and /tmp is for it. */
+    readonly alone?: boolean;
+    /** Names of families of which processes are started ahead at once. */
+    readonly prestartedFamilies?: readonly string[];
   };
 }
 
@@ -50,13 +54,15 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
+const TMP = '/tmp';
+
 /** Starts the role that runs functions. It starts no process until it is asked for an environment or told to expect one. */
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { link, logger, clock, settings } = options;
   // What environments of a crashed worker left behind.
   await rm(join(settings.dataDir, 'tmp'), { recursive: true, force: true });
   const code = await CodeCache.open({ folder: join(settings.dataDir, 'code'), store: options.store, logger });
-  const isolation = probeIsolation(settings.dataDir);
+  const isolation = probeIsolation(settings.dataDir, { alone: settings.alone === true ? TMP : undefined });
   const launcher = new Launcher({ isolation, clock, logger, dataDir: settings.dataDir, prestartedPerRuntime: settings.prestartedPerRuntime });
   const memory = new MemoryWatch(clock);
   const runtimeApi = createRuntimeApi();
@@ -64,6 +70,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const families = [nodeFamily(settings), pythonFamily({ ...settings, logger, onProgress: options.onProgress ?? (() => undefined) })];
   const familyOf = new Map(families.flatMap((family) => family.runtimes.map((name): [string, RuntimeFamily] => [name, family])));
   const environments = new Map<string, Environment>();
+  for (const family of families) if (settings.prestartedFamilies?.includes(family.name) === true) launcher.keep(family);
   let stopped: { readonly whenEmpty: () => void } | undefined;
 
   const open = (environmentId: string, spec: ExecutionSpec): void => {

@@ -43,11 +43,12 @@ export const startWorkerRole: StartRole = async (settings) => {
       agent, clock, logger,
       payloads: new ClaimedPayloads(agent, store),
       room,
+      dedicated: settings.dedicated === 'on',
     });
     const endpointUrl = settings.endpointUrl ?? `${DEFAULT_ENDPOINT}:${settings.port}`;
     const metrics = new Metrics({ role: 'worker', version: version(), logger });
     const metered = registerWorkerMetrics(metrics, { controllers, room });
-    const running = await startWorker({ link: metered(controllers), replies, store, functionLogs, clock, logger, settings: { ...settings, endpointUrl } });
+    const running = await startWorker({ link: metered(controllers), replies, store, functionLogs, clock, logger, settings: { ...settings, endpointUrl, alone: settings.dedicated === 'on' && settings.maxEnvironments === 1, prestartedFamilies: settings.prestartedRuntimes.split(',') } });
     controllers.attach(running.host);
     const directory = new ControllerDirectory({ fixed: settings.controllers?.split(',') ?? [], cache, partitions: settings.partitions, clock, logger, onChange: (urls) => controllers.known(urls) });
     await directory.start();

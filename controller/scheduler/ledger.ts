@@ -157,10 +157,10 @@ export class Ledger {
   }
 
   /** Nobody knows how it ended: its environment is lost, or says nothing any more. */
-  lose(work: Work): void {
+  lose(work: Work, message?: string): void {
     // Its delivery is still to come, and is then a new one.
     if (work.deliveryId === UNDELIVERED) this.counts[work.head.kind].accepted--;
-    else this.platformFailed(work, { code: 'workerLost' });
+    else this.platformFailed(work, { code: 'workerLost', ...(message === undefined ? {} : { message }) });
   }
 
   /** Leaves it to the next owner. */

@@ -69,3 +69,8 @@ export type Command =
   | { readonly kind: 'release'; readonly deliveryId: number };
 
 export type DeadLetterReason = 'retriesExhausted' | 'expired' | 'functionGone';
+
+/** What a departure says of its cause, for whoever waited for the environment. */
+export function messageOf({ cause }: EnvironmentDeparture): string | undefined {
+  return 'message' in cause ? cause.message : undefined;
+}

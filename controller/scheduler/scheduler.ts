@@ -45,7 +45,7 @@ import { calledAt, measuredDuration } from './estimates.ts';
 import { Functions, type HeldFunction } from './functions.ts';
 import { Handover } from './handover.ts';
 import { Ledger, type Delivered } from './ledger.ts';
-import type { Command, SchedulerEvent } from './messages.ts';
+import { messageOf, type Command, type SchedulerEvent } from './messages.ts';
 import type { SchedulerSnapshot } from './snapshot.ts';
 import { workState, type Environment, type TimerOwner, type VersionState, type Work } from './state.ts';
 import { Timers } from './timers.ts';
@@ -322,7 +322,7 @@ export class Scheduler {
     const { environments } = this;
     const { version, state, work } = environment;
     environments.remove(environment);
-    if (state === 'starting') this.startFailed(environment, { kind: 'platform', message: departure.cause.kind === 'cannotStart' ? departure.cause.message : 'The environments of the function end while they start.' });
+    if (state === 'starting') this.startFailed(environment, { kind: 'platform', message: messageOf(departure) ?? 'The environments of the function end while they start.' });
     else if (work !== undefined) this.lost(environment, work, departure);
     environments.consider(version, this.sequence);
     environments.makeRoom(this.sequence);
@@ -330,10 +330,11 @@ export class Scheduler {
   }
 
   /** An environment left with an invocation: ended as the departure tells, or lost. */
-  private lost(environment: Environment, work: Work, { completion }: EnvironmentDeparture): void {
+  private lost(environment: Environment, work: Work, departure: EnvironmentDeparture): void {
+    const { completion } = departure;
     this.endWork(environment, work);
     if (completion !== undefined && this.isCurrent(work, completion)) this.ledger.complete(work, completion);
-    else this.ledger.lose(work);
+    else this.ledger.lose(work, messageOf(departure));
   }
 
   /** Counts a failed start and answers those whom it answers. */

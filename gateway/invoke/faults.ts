@@ -94,7 +94,7 @@ export function rejected(rejection: Rejection, home: Home, functionName: string)
     case 'expired':
       return new LambdaApiError('ServiceException', 'The invocation could not be started in time because no execution environment became free. Try again later.');
     case 'workerLost':
-      return new LambdaApiError('ServiceException', 'The execution environment was lost while it ran the invocation. It may have run; try again if it can run twice.');
+      return new LambdaApiError('ServiceException', `${rejection.message ?? 'The execution environment was lost while it ran the invocation.'} It may have run; try again if it can run twice.`);
     case 'cannotStart':
       return new LambdaApiError('ServiceException', `No execution environment could be started: ${rejection.message}`);
     case 'shuttingDown':

@@ -59,6 +59,16 @@ export interface Settings {
   readonly workerName: string;
   readonly endpointUrl: string | undefined;
   readonly stopPatienceMs: number;
+  readonly dedicated: 'on' | 'off';
+  /** Families of runtimes, separated by commas. */
+  readonly prestartedRuntimes: string;
+  /** Where environments run: `process:`, in workers that come by themselves, or `kubernetes:namespace/configmap`, in pods. */
+  readonly pool: string;
+  /** `nodejs=1,python=1`. */
+  readonly warmPods: string;
+  readonly warmPodMemoryMiB: number;
+  readonly maxPods: number;
+  readonly environmentsPerWorker: number;
 }
 
 export type SettingsTable = { readonly [Name in keyof Settings]: Setting<Settings[Name]> };
@@ -120,6 +130,13 @@ export const SETTINGS: SettingsTable = {
   workerName: text('SLUICE_WORKER_NAME', hostname(), 'Names the worker among all.', /^[\w.-]{1,200}$/, 'up to 200 letters, digits, dots, underscores and hyphens', 'the host name'),
   endpointUrl: optional('SLUICE_ENDPOINT_URL', 'What functions get as `AWS_ENDPOINT_URL`: where they reach a gateway.', /^https?:\/\/\S+$/, 'a URL'),
   stopPatienceMs: integer('SLUICE_STOP_PATIENCE_MS', 25_000, 0, 3_600_000, 'How long a worker that stops lets running invocations finish; below what its supervisor grants it.'),
+  dedicated: oneOf('SLUICE_DEDICATED', ['off', 'on'], 'off', 'Whether a worker runs one function only, the first that it is given, and every controller may use all of its room. So are pods in Kubernetes.'),
+  prestartedRuntimes: text('SLUICE_PRESTARTED_RUNTIMES', '', 'Families of runtimes of which a worker starts processes ahead before any function is called: `nodejs`, `python`.', /^(|[a-z]+(,[a-z]+)*)$/, 'families such as nodejs,python'),
+  pool: text('SLUICE_POOL', 'process:', 'Where a controller has environments run: `process:`, in workers that come by themselves, or `kubernetes:namespace/configmap`, in pods of that namespace, made from the ConfigMap\'s `pod.yaml`.', /^(process:|kubernetes:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?)$/, 'process: or kubernetes:namespace/configmap'),
+  warmPods: text('SLUICE_WARM_PODS', 'nodejs=1,python=1', 'Pods that wait for a function, for each family of runtimes.', /^(|[a-z]+=\d{1,4}(,[a-z]+=\d{1,4})*)$/, 'families with a number each, such as nodejs=2,python=1'),
+  warmPodMemoryMiB: integer('SLUICE_WARM_POD_MEMORY_MIB', 512, 128, 10_240, 'MemorySize of functions that waiting pods have memory for; one that needs more has its pod resized or gets another.'),
+  maxPods: integer('SLUICE_MAX_PODS', 100, 1, 100_000, 'Worker pods at once, those that wait included.'),
+  environmentsPerWorker: integer('SLUICE_ENVIRONMENTS_PER_WORKER', 1, 1, 1_000, 'Environments of its function that a worker pod may hold; its memory is for as many.'),
 };
 
 /** A setting is wrong. The message names the variable, its value and what is allowed. */

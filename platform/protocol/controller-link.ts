@@ -57,8 +57,10 @@ export type EnvironmentDeparture = {
     | { readonly kind: 'failed' }
     /** The platform could not start it. */
     | { readonly kind: 'cannotStart'; readonly message: string }
-    /** The worker died with it: nobody has answered the caller. */
-    | { readonly kind: 'workerLost' };
+    /** The worker died with it: nobody has answered the caller. `message` says how, where that is known: a sentence for the caller. */
+    | { readonly kind: 'workerLost'; readonly message?: string }
+    /** The worker has not begun with it, since others have taken its room meanwhile. Said to the pool alone, which finds another place. */
+    | { readonly kind: 'noRoom'; readonly message: string };
 };
 
 /**

@@ -19,8 +19,8 @@ export type Rejection =
   | { readonly code: 'expired' }
   /** Deleted between acceptance and start. */
   | { readonly code: 'functionGone' }
-  /** The worker or environment was lost while it ran; may be called again. */
-  | { readonly code: 'workerLost' }
+  /** The worker or environment was lost while it ran; may be called again. `message` says how, where that is known. */
+  | { readonly code: 'workerLost'; readonly message?: string }
   /** No environment could be started, for a cause that is the platform's and not the function's. */
   | { readonly code: 'cannotStart'; readonly message: string }
   | { readonly code: 'shuttingDown' };

@@ -164,16 +164,17 @@ export interface FakeWorker {
 export interface FakeWorkerOptions {
   readonly name?: string;
   readonly room?: WorkerRoom;
+  readonly dedicated?: boolean;
   readonly token?: string;
   readonly store?: Partial<ObjectStore>;
 }
 
 /** A worker's side of the protocol, with fake environments; it leaves its controllers at the end of the test. */
-export function fakeWorker(t: Pick<TestContext, 'after'>, { name = 'w', room = ROOM, token, store = {} }: FakeWorkerOptions = {}): FakeWorker {
+export function fakeWorker(t: Pick<TestContext, 'after'>, { name = 'w', room = ROOM, dedicated = false, token, store = {} }: FakeWorkerOptions = {}): FakeWorker {
   const clock = new VirtualClock();
   const agent = internalAgent();
   const controllers = new Controllers({
-    worker: name, instance: randomUUID(), joinToken: token ?? joinToken(SECRET, { worker: name, expiresAtMs: clock.now() + 3_600_000 }), agent, clock, logger, room,
+    worker: name, instance: randomUUID(), joinToken: token ?? joinToken(SECRET, { worker: name, expiresAtMs: clock.now() + 3_600_000 }), agent, clock, logger, room, dedicated,
     payloads: new ClaimedPayloads(agent, store as ObjectStore),
   });
   const host = new FakeHost(controllers);

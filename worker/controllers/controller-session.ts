@@ -34,7 +34,9 @@ export interface ControllerSessionOptions {
   readonly agent: Agent;
   readonly logger: Logger;
   /** What this controller may use now. */
-  readonly room: () => WorkerRoom;
+  readonly room: (session: ControllerSession) => WorkerRoom;
+  /** How many environments the worker holds now, of all controllers. */
+  readonly environments: () => number;
   /** A session has begun; called again after one was lost. */
   readonly onOpen: (session: ControllerSession) => void;
   /** The session is over: what it had is no controller's at present. Polls under way end when their signal is aborted. */
@@ -175,7 +177,7 @@ export class ControllerSession {
   /** Whether there is a session now. */
   async #connect(): Promise<boolean> {
     const { worker, instance, joinToken, agent, logger, room } = this.#options;
-    const request: SessionRequest = { v: PROTOCOL_VERSION, worker, instance, room: room() };
+    const request: SessionRequest = { v: PROTOCOL_VERSION, worker, instance, room: room(this) };
     try {
       const { status, body } = await internalRequest(agent, {
         origin: this.url, path: '/v1/sessions', method: 'POST', headers: { authorization: `Bearer ${joinToken}`, 'content-type': 'application/json' },
@@ -207,7 +209,7 @@ export class ControllerSession {
       this.#wakeUp = new AbortController();
       const signal = AbortSignal.any([this.#stopping.signal, this.#ending.signal, this.#wakeUp.signal, AbortSignal.timeout(INSTRUCTIONS_HOLD_MS + REQUEST_TIMEOUT_MS)]);
       try {
-        const response = await this.#request('/instructions', JSON.stringify({ acknowledged: this.#acknowledged, room: this.#options.room() }), signal);
+        const response = await this.#request('/instructions', JSON.stringify({ acknowledged: this.#acknowledged, room: this.#options.room(this), environments: this.#options.environments() }), signal);
         if (this.#isOver(response)) return;
         if (response.status !== 200) throw new Error(`The controller answered ${response.status}.`);
         reachedAt = performance.now();

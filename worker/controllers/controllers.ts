@@ -12,6 +12,7 @@ import { HeldEnvironmentState } from './held-environment.ts';
 /** An environment that no controller has claimed for so long stops, if it has nothing to do, and what it could not report is forgotten. */
 const PARKED_MAX_MS = 60_000;
 const PARKED_CHECK_MS = 5_000;
+const NO_ROOM: WorkerRoom = { maxEnvironments: 0, maxMemoryMiB: 0 };
 
 export interface ControllersOptions {
   readonly worker: string;
@@ -23,6 +24,8 @@ export interface ControllersOptions {
   readonly payloads: ClaimedPayloads;
   /** What all controllers together may use. */
   readonly room: WorkerRoom;
+  /** It runs environments of one function only: that of the first that it is given. Until then every controller may use all of it. */
+  readonly dedicated: boolean;
 }
 
 /**
@@ -37,6 +40,8 @@ export class Controllers implements ControllerLink {
   #sweep: Timer | undefined;
   #draining: (() => void) | undefined;
   #stopped = false;
+  /** Where the worker is dedicated: the function that it is dedicated to. */
+  #functionUid: string | undefined;
 
   constructor(options: ControllersOptions) {
     this.#options = options;
@@ -71,7 +76,8 @@ export class Controllers implements ControllerLink {
       if (this.#sessions.has(url)) continue;
       const session = new ControllerSession({
         url, worker, instance, joinToken, agent, logger,
-        room: () => this.#share(),
+        room: (asking) => this.#share(asking),
+        environments: () => this.#environments.size,
         onOpen: (opened) => this.#opened(opened),
         onLost: (lost) => this.#lost(lost),
         onDeparted: (environmentIds) => this.#departed(environmentIds),
@@ -123,7 +129,9 @@ export class Controllers implements ControllerLink {
 
   #departed(environmentIds: readonly string[]): void {
     for (const id of environmentIds) if (this.#environments.get(id)?.departure !== undefined) this.#environments.delete(id);
-    if (this.#environments.size === 0) this.#draining?.();
+    if (this.#environments.size > 0) return;
+    this.#draining?.();
+    if (this.#options.dedicated) this.#shareAnew();
   }
 
   /** Brings an environment's poll to its home and the answer back, as long as that is its home. */
@@ -209,12 +217,16 @@ export class Controllers implements ControllerLink {
     const { room } = this.#options;
     const present = [...this.#environments.values()].filter(({ departure }) => departure === undefined);
     const usedMiB = present.reduce((sum, environment) => sum + environment.spec.configuration.memoryMiB, 0);
-    if (this.#draining !== undefined || present.length >= room.maxEnvironments || usedMiB + spec.configuration.memoryMiB > room.maxMemoryMiB) {
-      from.depart({ environmentId, cause: { kind: 'cannotStart', message: `The worker ${this.#options.worker} has no room at present.` } });
+    const other = this.#options.dedicated && (this.#functionUid ?? spec.functionUid) !== spec.functionUid;
+    if (this.#draining !== undefined || other || present.length >= room.maxEnvironments || usedMiB + spec.configuration.memoryMiB > room.maxMemoryMiB) {
+      from.depart({ environmentId, cause: { kind: 'noRoom', message: `The worker ${this.#options.worker} has no room at present.` } });
       return;
     }
+    this.#functionUid = spec.functionUid;
     this.#environments.set(environmentId, new HeldEnvironmentState(spec, from, from.epochs.get(partitionFor(spec, from.partitions)) ?? 0));
     this.#host?.open(environmentId, spec);
+    // The others may use nothing of it now, and need not find that out by being sent back.
+    if (this.#options.dedicated) this.#shareAnew();
   }
 
   /** A controller owns these partitions now: it gets what belongs to them from whoever had it under an earlier epoch. */
@@ -290,11 +302,16 @@ export class Controllers implements ControllerLink {
 
   // Room
 
-  /** Each controller's part: it holds without one asking another. */
-  #share(): WorkerRoom {
-    if (this.#draining !== undefined) return { maxEnvironments: 0, maxMemoryMiB: 0 };
+  /** Each controller's part: it holds without one asking another. Of a dedicated worker all is its function's owner's. */
+  #share(of: ControllerSession): WorkerRoom {
+    if (this.#draining !== undefined) return NO_ROOM;
+    const { room, dedicated } = this.#options;
+    if (dedicated) {
+      const homes = new Set([...this.#environments.values()].map(({ home }) => home));
+      return homes.size === 0 || homes.has(of) ? room : NO_ROOM;
+    }
     const parts = Math.max(1, this.open);
-    const { maxEnvironments, maxMemoryMiB } = this.#options.room;
+    const { maxEnvironments, maxMemoryMiB } = room;
     return { maxEnvironments: Math.max(1, Math.floor(maxEnvironments / parts)), maxMemoryMiB: Math.floor(maxMemoryMiB / parts) };
   }
 

@@ -1,19 +1,23 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdirSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 
 /**
  * How far an environment's process is kept apart from the machine.
  *
  * With `unshare`, `setpriv` and the permission to use them, each process gets its own /tmp in memory, of the size that the function asked
- * for, and dies with the worker. Without them it gets a folder named by TMPDIR, whose size nobody enforces.
+ * for, and dies with the worker. A worker that holds one environment only, in a container whose /tmp is for it, gives it that. Otherwise it gets a folder named by
+ * TMPDIR, whose size nobody enforces.
  */
 export interface Isolation {
-  readonly kind: 'privateTmp' | 'temporaryFolder';
+  readonly kind: 'privateTmp' | 'wholeTmp' | 'temporaryFolder';
   /** One line for the operator: what is enforced here. */
   readonly description: string;
   /** The command that runs `command` apart. `keep` are folders that must stay visible even where they lie under /tmp. */
   wrap(command: readonly string[], options: { readonly tmpMiB: number; readonly keep: readonly string[] }): readonly string[];
+  /** Before an environment starts: takes away what the one before has left in a /tmp that outlives it. */
+  clear(): Promise<void>;
 }
 
 const TMP = '/tmp';
@@ -33,10 +37,14 @@ const MOUNT_SCRIPT = [
   'shift; exec "$@"',
 ].join('\n');
 
-/** Finds out once what this machine permits. */
-export function probeIsolation(dataDir: string): Isolation {
+/**
+ * Finds out once what this machine permits. `alone`: there is never more than one environment here, and nobody else writes to this folder, which is /tmp wherever
+ * it matters.
+ */
+export function probeIsolation(dataDir: string, { alone }: { readonly alone?: string | undefined }): Isolation {
   const unshare = findCommand('unshare');
   const setpriv = findCommand('setpriv');
+  if (alone !== undefined) return wholeTmp(setpriv, alone);
   const shell = findCommand('sh');
   if (process.platform !== 'linux' || unshare === undefined || setpriv === undefined || shell === undefined) {
     return temporaryFolder(setpriv, 'unshare and setpriv are not there');
@@ -50,18 +58,34 @@ export function probeIsolation(dataDir: string): Isolation {
   const trial = wrap(['true'], { tmpMiB: 1, keep: [dataDir] });
   const { status } = spawnSync(trial[0] as string, trial.slice(1), { stdio: 'ignore', env: { PATH: SYSTEM_PATH }, timeout: PROBE_TIMEOUT_MS });
   if (status !== 0) return temporaryFolder(setpriv, 'mounting a private /tmp is not permitted');
-  return { kind: 'privateTmp', description: 'each environment has a private /tmp of the size its function asks for, and ends with the worker', wrap };
+  return { kind: 'privateTmp', description: 'each environment has a private /tmp of the size its function asks for, and ends with the worker', wrap, clear: () => Promise.resolve() };
 }
 
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const PROBE_TIMEOUT_MS = 5_000;
 
+function wholeTmp(setpriv: string | undefined, folder: string): Isolation {
+  return {
+    kind: 'wholeTmp',
+    description: 'the one environment has all of /tmp, of the size that it has, and ends with the worker',
+    wrap: dyingWithUs(setpriv),
+    async clear() {
+      for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
+    },
+  };
+}
+
+function dyingWithUs(setpriv: string | undefined): Isolation['wrap'] {
+  const can = process.platform === 'linux' && setpriv !== undefined && spawnSync(setpriv, ['--pdeathsig', 'KILL', 'true'], { stdio: 'ignore' }).status === 0;
+  return (command) => (can ? [setpriv, '--pdeathsig', 'KILL', ...command] : command);
+}
+
 function temporaryFolder(setpriv: string | undefined, why: string): Isolation {
-  const canDieWithUs = process.platform === 'linux' && setpriv !== undefined && spawnSync(setpriv, ['--pdeathsig', 'KILL', 'true'], { stdio: 'ignore' }).status === 0;
   return {
     kind: 'temporaryFolder',
     description: `${why}: each environment has a folder of its own named by TMPDIR, and the size of its temporary files is not limited`,
-    wrap: (command) => (canDieWithUs ? [setpriv, '--pdeathsig', 'KILL', ...command] : command),
+    wrap: dyingWithUs(setpriv),
+    clear: () => Promise.resolve(),
   };
 }
 

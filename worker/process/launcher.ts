@@ -49,6 +49,8 @@ interface Pool {
 export class Launcher {
   readonly #options: { readonly isolation: Isolation; readonly dataDir: string; readonly prestartedPerRuntime: number; readonly clock: Clock; readonly logger: Logger };
   readonly #pools = new Map<RuntimeFamily, Pool>();
+  /** Families whose pool stays. */
+  readonly #kept = new Set<RuntimeFamily>();
   /** Starts ahead that are under way; `stop` waits for them. */
   readonly #fills = new Set<Promise<void>>();
   #stopped = false;
@@ -59,6 +61,7 @@ export class Launcher {
 
   /** A process that can become what is asked for: one started ahead if there is one and it would do, otherwise a new one. */
   async launch(request: LaunchRequest): Promise<LaunchedProcess> {
+    await this.#options.isolation.clear();
     if (request.startEnvironment === undefined && request.wrapper === undefined && request.tmpMiB === DEFAULT_TMP_MIB) {
       const pool = this.#pools.get(request.family);
       for (let ready = pool?.ready.shift(); ready !== undefined; ready = pool?.ready.shift()) {
@@ -69,6 +72,12 @@ export class Launcher {
     return this.#start(request, false);
   }
 
+  /** Fills the pool of a family now, and does not empty it for want of use. */
+  keep(family: RuntimeFamily): void {
+    this.#kept.add(family);
+    this.expect(family);
+  }
+
   /** Fills the pool of a family soon: called when its runtimes are expected, and after each start. */
   expect(family: RuntimeFamily): void {
     if (this.#stopped || this.#options.prestartedPerRuntime === 0) return;
@@ -76,7 +85,7 @@ export class Launcher {
     if (pool === undefined) this.#pools.set(family, (pool = { ready: [], filling: false, refill: undefined, expiry: undefined }));
     const { clock } = this.#options;
     pool.expiry?.cancel();
-    pool.expiry = clock.at(clock.now() + IDLE_POOL_MS, () => this.#empty(family, pool));
+    pool.expiry = this.#kept.has(family) ? undefined : clock.at(clock.now() + IDLE_POOL_MS, () => this.#empty(family, pool));
     pool.refill ??= clock.at(clock.now() + REFILL_DELAY_MS, () => {
       pool.refill = undefined;
       if (pool.filling) return;
@@ -122,7 +131,7 @@ export class Launcher {
   async #start(request: LaunchRequest, prestarted: boolean): Promise<LaunchedProcess> {
     const { isolation, dataDir } = this.#options;
     const { installation } = request;
-    const temporaryDir = isolation.kind === 'privateTmp' ? undefined : join(dataDir, 'tmp', randomUUID());
+    const temporaryDir = isolation.kind === 'temporaryFolder' ? join(dataDir, 'tmp', randomUUID()) : undefined;
     if (temporaryDir !== undefined) await mkdir(temporaryDir, { recursive: true });
     const wrapped = request.wrapper === undefined ? installation.command : [request.wrapper, ...installation.command];
     const process = await RuntimeProcess.start({

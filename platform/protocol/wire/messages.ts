@@ -35,6 +35,7 @@ export interface WorkerRoom {
 
 export interface SessionRequest {
   readonly v: typeof PROTOCOL_VERSION;
+  /** Its token names it, or is the one for all workers of a pool that knows them from elsewhere. */
   readonly worker: string;
   /** Another one for each process: a worker that was started again holds nothing of what it held before. */
   readonly instance: string;
@@ -63,6 +64,8 @@ export interface InstructionsRequest {
   /** The number of the last instruction that was carried out; they are repeated until then. 0: none. */
   readonly acknowledged: number;
   readonly room: WorkerRoom;
+  /** Environments that the worker holds, whichever controller's they are. */
+  readonly environments?: number;
 }
 
 export interface InstructionsAnswer {

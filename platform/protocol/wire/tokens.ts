@@ -13,6 +13,12 @@ export interface JoinClaim {
   readonly expiresAtMs: number;
 }
 
+/**
+ * In the place of a worker's name: the token of all workers of a pool that knows each of them from elsewhere, so that none can go by another's name. No worker
+ * can be called so.
+ */
+export const EVERY_WORKER = '*';
+
 /** A token with which the worker of this name may open sessions until then. */
 export function joinToken(secret: string, { worker, expiresAtMs }: JoinClaim): string {
   const claim = `${worker}.${Math.floor(expiresAtMs / 1_000)}`;

@@ -7,6 +7,7 @@ import type { Answer, SessionRequest, WorkerRoom } from '../../protocol/wire/mes
 import type { Logger } from '../../telemetry/logger.ts';
 import { CLAIM_PATIENCE_MAX_MS, type PoolCapacity, type PoolListener, type WorkerPool } from '../worker-pool.ts';
 import { EnvironmentPolls } from './environment-polls.ts';
+import { BELIEVING, type WorkerOversight } from './oversight.ts';
 import { place } from './placement.ts';
 import { WorkerSession, type SessionEnd } from './worker-session.ts';
 
@@ -14,6 +15,8 @@ export interface FleetOptions {
   readonly listener: PoolListener;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Without it every worker is believed, and may run whatever it has room for. */
+  readonly oversight?: WorkerOversight;
   /** How long after its start workers may still come that were there before; {@link GATHER_MS} by default. */
   readonly gatherMs?: number;
 }
@@ -24,6 +27,10 @@ interface FleetEnvironment {
   readonly polls: EnvironmentPolls;
   /** Undefined while no worker has room for it. */
   session: WorkerSession | undefined;
+  /** Workers that have sent it back, having no room for it any more. */
+  refusals: number;
+  /** Its worker has been told to stop it. */
+  stopped: boolean;
   /** While the controller is being asked whether it takes it over. */
   adopting?: Promise<boolean>;
 }
@@ -38,6 +45,8 @@ interface Claim {
 const GATHER_MS = ANNOUNCE_INTERVAL_MS + 1_000;
 /** How long a stop waits for workers to take notice of it. */
 const CLOSE_PATIENCE_MS = 5_000;
+/** An environment that so many workers have sent back is given up: what they say of their room does not hold. */
+const REFUSALS_MAX = 5;
 
 /**
  * {@link WorkerPool} of workers in processes of their own, which open sessions with this controller ({@link ../../protocol/wire/messages.ts}). An environment for
@@ -45,6 +54,7 @@ const CLOSE_PATIENCE_MS = 5_000;
  */
 export class Fleet implements WorkerPool {
   readonly #options: FleetOptions;
+  readonly #oversight: WorkerOversight;
   readonly #sessions = new Map<string, WorkerSession>();
   readonly #environments = new Map<string, FleetEnvironment>();
   /** Those without a session, in the order in which they were asked for. */
@@ -60,6 +70,7 @@ export class Fleet implements WorkerPool {
 
   constructor(options: FleetOptions) {
     this.#options = options;
+    this.#oversight = options.oversight ?? BELIEVING;
     this.#gatheredAtMs = options.clock.now() + (options.gatherMs ?? GATHER_MS);
   }
 
@@ -82,6 +93,11 @@ export class Fleet implements WorkerPool {
     return this.#unplaced.size;
   }
 
+  /** Those that no worker has room for, in the order in which they were asked for. */
+  get unplaced(): Iterable<{ readonly id: string; readonly spec: ExecutionSpec }> {
+    return this.#unplaced;
+  }
+
   /** It takes no worker any more. */
   get closed(): boolean {
     return this.#closed !== undefined;
@@ -90,7 +106,7 @@ export class Fleet implements WorkerPool {
   // What the controller wants
 
   start(environmentId: string, spec: ExecutionSpec): void {
-    const environment: FleetEnvironment = { id: environmentId, spec, polls: new EnvironmentPolls(this.#options.listener, this.#options.clock), session: undefined };
+    const environment: FleetEnvironment = { id: environmentId, spec, polls: new EnvironmentPolls(this.#options.listener, this.#options.clock), session: undefined, refusals: 0, stopped: false };
     this.#environments.set(environmentId, environment);
     if (this.#closed !== undefined) {
       queueMicrotask(() => this.#gone(environment, { environmentId, cause: { kind: 'cannotStart', message: 'The worker pool is closed.' } }));
@@ -104,6 +120,7 @@ export class Fleet implements WorkerPool {
     const environment = this.#environments.get(environmentId);
     if (environment === undefined) return;
     const { session } = environment;
+    environment.stopped = true;
     if (session?.live === true) session.instruct({ do: 'close', environmentId });
     else queueMicrotask(() => this.#gone(environment, { environmentId, cause: session === undefined ? { kind: 'stopped' } : { kind: 'workerLost' } }));
   }
@@ -178,6 +195,34 @@ export class Fleet implements WorkerPool {
     }
   }
 
+  // What is known of workers from elsewhere
+
+  admits(worker: string, address: string): boolean {
+    return this.#oversight.admits(worker, address);
+  }
+
+  /** An environment for which there will be no room departs. */
+  giveUp(environmentId: string, message: string): void {
+    const environment = this.#environments.get(environmentId);
+    if (environment !== undefined && this.#unplaced.has(environment)) this.#gone(environment, { environmentId, cause: { kind: 'cannotStart', message } });
+  }
+
+  /** The worker is dead, however its connections look. `message` says how, for those whose invocations it ran. */
+  workerDied(worker: string, message: string): void {
+    for (const session of [...this.#sessions.values()]) {
+      if (session.worker !== worker) continue;
+      for (const environment of [...this.#environments.values()]) {
+        if (environment.session === session) this.#gone(environment, { environmentId: environment.id, cause: { kind: 'workerLost', message } });
+      }
+      session.end('closed');
+    }
+  }
+
+  /** What a worker may be used for has changed: places what waits. */
+  oversightChanged(): void {
+    this.#placeWaiting();
+  }
+
   // What workers say
 
   session(id: string): WorkerSession | undefined {
@@ -223,7 +268,7 @@ export class Fleet implements WorkerPool {
     if (this.closed || !session.live) return false;
     const { listener, clock } = this.#options;
     // Entered before the controller hears of it: it may want to stop it at once.
-    const environment: FleetEnvironment = { id: held.environmentId, spec: held.spec, polls: new EnvironmentPolls(listener, clock, { busy: held.running !== undefined }), session: undefined };
+    const environment: FleetEnvironment = { id: held.environmentId, spec: held.spec, polls: new EnvironmentPolls(listener, clock, { busy: held.running !== undefined }), session: undefined, refusals: 0, stopped: false };
     this.#settleOn(environment, session);
     environment.adopting = this.#ask(environment, held);
     return environment.adopting;
@@ -255,7 +300,27 @@ export class Fleet implements WorkerPool {
 
   departed(session: WorkerSession, departure: EnvironmentDeparture): void {
     const environment = this.#environments.get(departure.environmentId);
-    if (environment?.session === session) this.#gone(environment, departure);
+    if (environment?.session !== session) return;
+    const { cause } = departure;
+    if (cause.kind === 'noRoom') this.#sentBack(environment, session, cause.message);
+    else this.#gone(environment, departure);
+  }
+
+  /** The worker has no room for the environment any more: it waits for another. */
+  #sentBack(environment: FleetEnvironment, session: WorkerSession, message: string): void {
+    if (environment.stopped) {
+      this.#gone(environment, { environmentId: environment.id, cause: { kind: 'stopped' } });
+      return;
+    }
+    this.#leaveSession(environment);
+    if (++environment.refusals > REFUSALS_MAX || this.closed) {
+      this.#gone(environment, { environmentId: environment.id, cause: { kind: 'cannotStart', message } });
+      return;
+    }
+    // Full, until it says otherwise.
+    session.room = { ...session.room, maxEnvironments: Math.min(session.room.maxEnvironments, session.environments) };
+    this.#unplaced.add(environment);
+    this.#capacityChanged();
   }
 
   /** The worker would like to stop this environment: it may where it has nothing to do. */
@@ -280,6 +345,7 @@ export class Fleet implements WorkerPool {
     session.environments--;
     session.memoryMiB -= environment.spec.configuration.memoryMiB;
     environment.session = undefined;
+    this.#oversight.left?.(session);
   }
 
   #forget(environment: FleetEnvironment): void {
@@ -301,12 +367,15 @@ export class Fleet implements WorkerPool {
     if (this.#unplaced.size === 0) return;
     for (const environment of this.#unplaced) {
       const { memoryMiB, code } = environment.spec.configuration;
-      const candidates = [...this.#sessions.values()].map((session) => ({ session, ...session.room, environments: session.environments, memoryMiB: session.memoryMiB, knowsCode: session.knowsCode(code.sha256) }));
+      const candidates = [...this.#sessions.values()].map((session) => ({
+        session, ...this.#oversight.roomFor(session, environment.spec), environments: session.environments, memoryMiB: session.memoryMiB, knowsCode: session.knowsCode(code.sha256),
+      }));
       const chosen = place(candidates, memoryMiB)?.session;
       if (chosen === undefined) continue;
       this.#unplaced.delete(environment);
       this.#settleOn(environment, chosen);
       chosen.instruct({ do: 'open', environmentId: environment.id, spec: environment.spec });
+      this.#oversight.placed?.(chosen, environment.spec);
     }
   }
 

@@ -11,7 +11,7 @@ export interface Candidate {
 
 /**
  * Which worker gets an environment: of those with room one that has the code already, and of these the one with the largest share of its memory
- * free, so that load spreads. Undefined: none has room.
+ * free, so that load spreads; of equals the smallest. Undefined: none has room.
  */
 export function place<Worker extends Candidate>(workers: Iterable<Worker>, memoryMiB: number): Worker | undefined {
   let best: Worker | undefined;
@@ -26,7 +26,8 @@ function better(worker: Candidate, than: Candidate): boolean {
   const [left, right] = [crowded(worker), crowded(than)];
   // A full worker is no bargain for having the code.
   if (worker.knowsCode !== than.knowsCode && Math.abs(left - right) < CODE_IS_WORTH) return worker.knowsCode;
-  return left < right;
+  // A large empty one is kept for what needs it.
+  return left === right ? worker.maxMemoryMiB < than.maxMemoryMiB : left < right;
 }
 
 /** How much fuller a worker may be and still be preferred because it has the code: a quarter of its room. */

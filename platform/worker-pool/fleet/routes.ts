@@ -16,7 +16,7 @@ import {
   type SessionRequest,
   type WorkerRoom,
 } from '../../protocol/wire/messages.ts';
-import { equal, verifyJoinToken } from '../../protocol/wire/tokens.ts';
+import { equal, EVERY_WORKER, verifyJoinToken } from '../../protocol/wire/tokens.ts';
 import type { Fleet } from './fleet.ts';
 import type { WorkerSession } from './worker-session.ts';
 
@@ -55,9 +55,10 @@ export function fleetRoutes({ fleet, secret, controller, partitions, clock }: Fl
   };
 
   const open = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const worker = verifyJoinToken(secret, bearer(request), clock.now());
+    const named = verifyJoinToken(secret, bearer(request), clock.now());
     const message = await json<SessionRequest>(request);
-    if (worker === undefined) {
+    const worker = named === EVERY_WORKER && fleet.admits(message?.worker ?? '', request.socket.remoteAddress ?? '') ? message?.worker : named;
+    if (worker === undefined || worker === EVERY_WORKER) {
       sendEmpty(response, 401);
       return;
     }
@@ -82,6 +83,7 @@ export function fleetRoutes({ fleet, secret, controller, partitions, clock }: Fl
       sendEmpty(response, 400);
       return;
     }
+    session.held = message.environments ?? 0;
     fleet.roomChanged(session, message.room);
     watchConnection(request.socket, session);
     const answer = await session.instructions(message.acknowledged);

@@ -44,8 +44,11 @@ export class WorkerSession {
   readonly worker: string;
   readonly instance: string;
   room: WorkerRoom;
+  /** Of this controller; those that were only just asked for included. */
   environments = 0;
   memoryMiB = 0;
+  /** Environments that the worker holds for all controllers, as it said last. */
+  held = 0;
   ended: SessionEnd | undefined;
   readonly #clock: Clock;
   readonly #onEnd: SessionOptions['onEnd'];

@@ -12,7 +12,7 @@ import { VirtualClock } from '../../support/virtual-clock.ts';
 async function setting(context: TestContext): Promise<{ launcher: Launcher; clock: VirtualClock; request: LaunchRequest }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-launch-'));
   const clock = new VirtualClock();
-  const launcher = new Launcher({ isolation: probeIsolation(dataDir), dataDir, prestartedPerRuntime: 1, clock, logger: createLogger('error') });
+  const launcher = new Launcher({ isolation: probeIsolation(dataDir, {}), dataDir, prestartedPerRuntime: 1, clock, logger: createLogger('error') });
   const family = nodeFamily({ cacheDir: join(dataDir, 'cache') });
   await mkdir(join(dataDir, 'code'));
   context.after(async () => {

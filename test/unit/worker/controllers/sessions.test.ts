@@ -53,7 +53,7 @@ test('what is expected is told to the host', async (t) => {
   assert.deepEqual(host.expected.map(({ id }) => id), [F.id]);
 });
 
-test('an environment for which there is no room after all is a departure', async (t) => {
+test('an environment for which there is no room after all is sent back, and waits for room', async (t) => {
   const [a, b] = [await fakeController(t), await fakeController(t)];
   const { controllers, host } = fakeWorker(t, { room: { maxEnvironments: 1, maxMemoryMiB: 512 } });
   controllers.known(new Set([a.url, b.url]));
@@ -61,9 +61,11 @@ test('an environment for which there is no room after all is a departure', async
   a.fleet.start('first', F);
   await a.listener.waiting('first');
   b.fleet.start('second', F);
-  await b.listener.until(() => b.listener.departures.length > 0);
-  assert.deepEqual(b.listener.departures, [{ environmentId: 'second', cause: { kind: 'cannotStart', message: 'The worker w has no room at present.' } }]);
-  assert.deepEqual(host.opened, ['first']);
+  await b.listener.until(() => b.fleet.waitingForRoom === 1);
+  assert.deepEqual([host.opened, b.listener.departures], [['first'], []]);
+  a.fleet.stop('first');
+  await b.listener.waiting('second');
+  assert.deepEqual(host.opened, ['first', 'second']);
 });
 
 // Broken connections
