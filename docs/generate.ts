@@ -1,8 +1,9 @@
 /**
  * Writes the reference pages from the code: `npm run docs`. A test compares them, so that page and code cannot drift apart.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isMap, isScalar, parseDocument, type YAMLMap } from 'yaml';
 import { SETTINGS } from '../platform/configuration/settings.ts';
 import { ERRORS } from '../gateway/lambda-api/errors.ts';
 import { OPERATIONS } from '../gateway/lambda-api/model.ts';
@@ -19,6 +20,9 @@ export function generatedPages(): ReadonlyMap<string, string> {
     ['reference/errors.md', errors()],
     ['reference/metrics.md', metrics()],
     ['lambda-compatibility.md', compatibility()],
+    ['../charts/sluice/README.md', chart()],
+    // A chart holds only what is below it: the dashboard of deploy/, on one line.
+    ['../charts/sluice/files/dashboard.json', `${JSON.stringify(JSON.parse(repositoryFile('deploy/grafana/dashboards/sluice.json')))}\n`],
   ]);
 }
 
@@ -67,6 +71,33 @@ function compatibility(): string {
     'Parameters of the operations that work but that are not there yet (layers, VPC, file systems, dead letter queues, container images, SnapStart, code signing, KMS keys) are refused with `InvalidParameterValueException`, never ignored.',
     table(['operation', 'state'], rows),
   ]);
+}
+
+function chart(): string {
+  const { contents } = parseDocument(repositoryFile('charts/sluice/values.yaml'));
+  const rows = isMap(contents) ? chartValues(contents, []).map(({ path, value, description }) => `| \`${path}\` | \`${JSON.stringify(value)}\` | ${description} |`) : [];
+  return page('The Helm chart', [
+    '`helm install sluice charts/sluice --namespace sluice --create-namespace` installs gateways, controllers, the namespace that worker pods run in, and one each of Kafka, MinIO and Redis for evaluation. How to go on from there, and what is where: [docs/kubernetes.md](../../docs/kubernetes.md). With services of your own: [values-production.yaml](values-production.yaml).',
+    'A value of the wrong form and an unknown name are refused before anything is installed (`values.schema.json`).',
+    table(['value', 'default', 'meaning'], rows),
+  ]);
+}
+
+/** Every value that has a description (a comment that begins with `--`), in the order of the file. One that has is shown whole. */
+export function chartValues(map: YAMLMap, above: readonly string[]): readonly { readonly path: string; readonly value: unknown; readonly description: string | undefined }[] {
+  // The comment before the first key of a map is the map's own.
+  return map.items.flatMap(({ key, value }, index) => {
+    if (!isScalar(key)) return [];
+    const path = [...above, String(key.value)];
+    const comment = key.commentBefore ?? (index === 0 ? map.commentBefore : undefined);
+    const description = /(?:^|\n) -- ([\s\S]*)/.exec(comment ?? '')?.[1]?.replaceAll(/\n ?/g, ' ');
+    if (description === undefined && isMap(value) && value.items.length > 0) return chartValues(value, path);
+    return [{ path: path.join('.'), value: (value as YAMLMap).toJSON() as unknown, description }];
+  });
+}
+
+function repositoryFile(path: string): string {
+  return readFileSync(join(import.meta.dirname, '..', path), 'utf8');
 }
 
 function table(head: readonly string[], rows: readonly string[]): string {
