@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { MAX_ASYNC_PAYLOAD_BYTES, MAX_SYNC_PAYLOAD_BYTES } from '../../gateway/invoke/limits.ts';
 import { connection, lambdaClient } from '../client.ts';
 import { printJson, printLine, type CommandContext, type InstanceOptions, type OutputOptions, type Outcome } from '../context.ts';
-import { CliError, EXIT } from '../errors.ts';
+import { CliError, EXIT, toCliError } from '../errors.ts';
 import { painter } from '../terminal/paint.ts';
 import { withInstanceOptions, withOutputOption } from './options.ts';
 
@@ -76,9 +76,9 @@ function printResponse(context: CommandContext, response: InvocationResponse): v
   });
 }
 
-/** JSON given as such, in a file or on standard input. Throws a {@link CliError} where it is not JSON, as Lambda would refuse it. */
+/** JSON given as such, in a file or on standard input. Throws a {@link CliError} where it cannot be read or is not JSON, as Lambda would refuse it. */
 export async function readPayload(source: string, stdin: Readable): Promise<Buffer> {
-  const bytes = source === '-' ? await readAll(stdin) : source.startsWith('@') ? await readFile(source.slice(1)) : Buffer.from(source, 'utf8');
+  const bytes = source === '-' ? await readAll(stdin) : source.startsWith('@') ? await readEventFile(source.slice(1)) : Buffer.from(source, 'utf8');
   try {
     JSON.parse(bytes.toString('utf8'));
   } catch (error) {
@@ -86,6 +86,14 @@ export async function readPayload(source: string, stdin: Readable): Promise<Buff
     throw new CliError(`The event in ${where} is not JSON: ${(error as Error).message}. Text needs quotes of its own: -p '"text"'.`, EXIT.usage);
   }
   return bytes;
+}
+
+async function readEventFile(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new CliError(toCliError(error).message, EXIT.usage);
+  }
 }
 
 async function readAll(stdin: Readable): Promise<Buffer> {

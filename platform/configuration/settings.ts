@@ -162,7 +162,9 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     try {
       return setting.parse(value);
     } catch (error) {
-      throw new SettingsError(`${setting.variable}${setting.secret === true ? '' : `=${value}`} is not valid: ${(error as Error).message}.`);
+      // Passwords in URLs are refused here, and would otherwise be in the log all the same.
+      const shown = setting.secret === true ? '' : `=${value.replace(/\/\/.*@/, '//…@')}`;
+      throw new SettingsError(`${setting.variable}${shown} is not valid: ${(error as Error).message}.`);
     }
   };
   const settings = Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, read(name as keyof Settings)])) as unknown as Settings;

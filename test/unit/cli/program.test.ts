@@ -42,6 +42,7 @@ describe('the sluice command', () => {
     ['a memory size out of bounds', ['deploy', '.', '--memory', '64'], /from 128 to 10240/],
     ['a variable without a value', ['deploy', '.', '--env', 'NAME'], /Give NAME=VALUE/],
     ['a path that is not there', ['deploy', '/nowhere/at/all'], /\/nowhere\/at\/all: no such file or folder/],
+    ['an event in a file that is not there', ['invoke', 'f', '-p', '@/nowhere/event.json'], /^sluice: \/nowhere\/event\.json: no such file or folder\.$/m],
     ['an event that is not JSON', ['invoke', 'f', '-p', '{bad'], /The event in the value of --payload is not JSON/],
     ['an event above 6 MiB', ['invoke', 'f', '-p', JSON.stringify('x'.repeat(6_291_456))], /has 6291458 bytes; Lambda takes at most 6291456/],
     ['an asynchronous event above 1 MiB', ['invoke', 'f', '--async', '-p', JSON.stringify('x'.repeat(1_048_576))], /has 1048578 bytes; Lambda takes at most 1048576/],
@@ -55,6 +56,12 @@ describe('the sluice command', () => {
       assert.doesNotMatch(stderr, /^\s+at /m);
     });
   }
+
+  it('shows what a wrong setting is, but no password in it', async () => {
+    const { exitCode, stderr } = await cli(['env'], { SLUICE_CACHE: 'redis://user:hunter2@redis:6379' });
+    assert.equal(exitCode, EXIT.usage);
+    assert.match(stderr, /SLUICE_CACHE=redis:\/\/…@redis:6379 is not valid: .*password has a setting of its own/);
+  });
 
   it('takes a wrong setting for wrong usage, and names it', async () => {
     const { exitCode, stderr } = await cli(['env'], { SLUICE_PROT: '1' });
