@@ -63,6 +63,9 @@ export interface Pod {
   readonly spec: PodSpec;
 }
 
+/** Kubernetes reads YAML 1.1, in which `on` and `off` without quotes are no texts. */
+const AS_KUBERNETES = { version: '1.1' } as const;
+
 const found = spawnSync('helm', ['version', '--short'], { encoding: 'utf8' });
 /** Why tests that render the chart are skipped, or false. */
 export const withoutHelm = found.status === 0 ? false : 'NOT TESTED: helm is not on PATH, so the chart cannot be rendered. Install Helm 3.14 or newer, or run this where the test cluster\'s tools are on PATH.';
@@ -95,7 +98,7 @@ export function render(values: Values): readonly KubernetesObject[] {
 }
 
 export function objectsOf(text: string): readonly KubernetesObject[] {
-  return parseAllDocuments(text).map((document) => {
+  return parseAllDocuments(text, AS_KUBERNETES).map((document) => {
     if (document.errors[0] !== undefined) throw document.errors[0];
     return document.toJS() as KubernetesObject;
   }).filter((object) => object !== null);
@@ -119,7 +122,7 @@ interface Template {
 
 /** What the controller makes worker pods from. */
 export function workerTemplate(objects: readonly KubernetesObject[]): Template {
-  return parse(one(objects, 'ConfigMap', '-workers').data?.['pod.yaml'] ?? '') as Template;
+  return parse(one(objects, 'ConfigMap', '-workers').data?.['pod.yaml'] ?? '', AS_KUBERNETES) as Template;
 }
 
 export function podsOf(objects: readonly KubernetesObject[]): readonly Pod[] {
