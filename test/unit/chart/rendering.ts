@@ -63,6 +63,8 @@ export interface Pod {
   readonly spec: PodSpec;
 }
 
+/** The oldest that the chart takes; an older Helm would ask for one that is older still. */
+const KUBERNETES_MIN = '1.33.0';
 /** Kubernetes reads YAML 1.1, in which `on` and `off` without quotes are no texts. */
 const AS_KUBERNETES = { version: '1.1' } as const;
 
@@ -72,7 +74,7 @@ export const withoutHelm = found.status === 0 ? false : 'NOT TESTED: helm is not
 
 export function helm(command: 'template' | 'lint', args: readonly string[]): { readonly ok: boolean; readonly stdout: string; readonly said: string } {
   const where = command === 'template' ? [RELEASE, CHART, '--namespace', NAMESPACE] : [CHART, '--strict', '--namespace', NAMESPACE];
-  const { status, stdout, stderr } = spawnSync('helm', [command, ...where, ...args], { encoding: 'utf8', maxBuffer: 1 << 26 });
+  const { status, stdout, stderr } = spawnSync('helm', [command, ...where, '--kube-version', KUBERNETES_MIN, ...args], { encoding: 'utf8', maxBuffer: 1 << 26 });
   return { ok: status === 0, stdout, said: stdout + stderr };
 }
 
