@@ -5,6 +5,8 @@ import type { Metrics, Sample } from '../platform/telemetry/metrics.ts';
 import { CachedReading } from '../platform/telemetry/metrics/cached-reading.ts';
 import type { ReadMetricName } from '../platform/telemetry/metrics/catalogue.ts';
 import type { Fleet } from '../platform/worker-pool/fleet/fleet.ts';
+import type { KubernetesPool } from '../platform/worker-pool/kubernetes/pool.ts';
+import type { WorkerPool } from '../platform/worker-pool/worker-pool.ts';
 import type { Controller, ControllerSnapshot } from './start.ts';
 
 /** The log answers by asking its brokers: not for every scrape of every Prometheus. */
@@ -20,13 +22,16 @@ const KINDS: readonly InvocationKind[] = ['sync', 'async'];
 export interface ControllerMetricSources {
   /** Undefined until it is there. */
   readonly controller: () => Pick<Controller, 'snapshot' | 'owned'> | undefined;
-  readonly fleet: () => Pick<Fleet, 'workers' | 'capacity' | 'waitingForRoom'> | undefined;
+  readonly fleet: () => Pick<Fleet, 'workers' | 'waitingForRoom'> | undefined;
+  readonly pool: () => Pick<WorkerPool, 'capacity'> | undefined;
+  /** Where workers are pods. */
+  readonly pods: () => Pick<KubernetesPool, 'count' | 'tally' | 'requests'> | undefined;
   readonly log: Pick<InvocationLog, 'backlog' | 'partitions'>;
   readonly clock: Clock;
 }
 
 /** Registers the metrics of a controller: all of them are read from what it keeps anyway. */
-export function registerControllerMetrics(metrics: Metrics, { controller, fleet, log, clock }: ControllerMetricSources): void {
+export function registerControllerMetrics(metrics: Metrics, { controller, fleet, pool, pods, log, clock }: ControllerMetricSources): void {
   const fromSnapshot = <Name extends ReadMetricName>(name: Name, samples: (snapshot: ControllerSnapshot) => readonly Sample<Name>[]): void => {
     metrics.read(name, () => {
       const snapshot = controller()?.snapshot();
@@ -71,8 +76,20 @@ export function registerControllerMetrics(metrics: Metrics, { controller, fleet,
 
   metrics.value('sluice_workers', () => fleet()?.workers.filter(({ live }) => live).length ?? 0);
   metrics.value('sluice_environments_waiting_for_room', () => fleet()?.waitingForRoom ?? 0);
-  metrics.value('sluice_worker_capacity_environments', () => fleet()?.capacity.maxEnvironments ?? 0);
-  metrics.value('sluice_worker_capacity_bytes', () => (fleet()?.capacity.maxMemoryMiB ?? 0) * MIB);
+  metrics.value('sluice_worker_capacity_environments', () => pool()?.capacity.maxEnvironments ?? 0);
+  metrics.value('sluice_worker_capacity_bytes', () => (pool()?.capacity.maxMemoryMiB ?? 0) * MIB);
+  metrics.read('sluice_pods', () => {
+    const counts = pods()?.count();
+    return counts === undefined ? [] : (['warm', 'spare', 'serving', 'troubled'] as const).map((state) => [counts[state], { state }] as const);
+  });
+  metrics.read('sluice_pod_changes_total', () => {
+    const tally = pods()?.tally;
+    return tally === undefined ? [] : (['created', 'refused', 'assigned', 'resized', 'removed', 'lost'] as const).map((change) => [tally[change], { change }] as const);
+  });
+  metrics.read('sluice_kubernetes_requests_total', () => {
+    const requests = pods()?.requests;
+    return requests === undefined ? [] : [[requests, {}]];
+  });
   metrics.value('sluice_owned_partitions', () => controller()?.owned().size ?? 0);
   metrics.value('sluice_partitions', () => log.partitions);
 

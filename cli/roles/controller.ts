@@ -7,10 +7,10 @@ import { internalAgent } from '../../platform/internal-http/client.ts';
 import { HttpReplies } from '../../platform/protocol/http-replies.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Metrics } from '../../platform/telemetry/metrics.ts';
-import { Fleet } from '../../platform/worker-pool/fleet/fleet.ts';
 import { fleetRoutes } from '../../platform/worker-pool/fleet/routes.ts';
 import { Closers, needShared, openCache, openCatalogue, openLog, openStore, processName, sharedSecret, together, type RoleContext } from './drivers.ts';
 import { startInternalListener, type InternalListener } from './internal.ts';
+import { openPool, type OpenedPool } from './pool.ts';
 import type { StartRole } from './role.ts';
 import { version } from '../version.ts';
 
@@ -32,19 +32,18 @@ export const startControllerRole: StartRole = async (settings) => {
     const name = randomBytes(4).toString('hex');
     let internal: InternalListener | undefined;
     let consuming = false;
-    let fleet: Fleet | undefined;
+    let pool: OpenedPool | undefined;
     const metrics = new Metrics({ role: 'controller', version: version(), logger });
-    registerControllerMetrics(metrics, { controller: () => (consuming ? controller : undefined), fleet: () => fleet, log, clock });
+    registerControllerMetrics(metrics, { controller: () => (consuming ? controller : undefined), fleet: () => pool?.fleet, pool: () => pool?.pool, pods: () => pool?.pods, log, clock });
     const controller: Controller = await startController({
       name, log, catalogue, replies, clock, random: Math.random, logger, settings, atStop: 'handOver',
       async createPool(listener) {
-        const pool = new Fleet({ listener, clock, logger });
-        fleet = pool;
-        internal = await startInternalListener(context, fleetRoutes({ fleet: pool, secret, controller: name, partitions: log.partitions, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']), metrics);
+        pool = await openPool({ settings, controller: name, secret, listener, clock, logger });
+        internal = await startInternalListener(context, fleetRoutes({ fleet: pool.fleet, secret, controller: name, partitions: log.partitions, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']), metrics);
         const announcer = new Announcer({ controller: name, url: internal.url, cache, clock, logger, owned: () => controllerOwned() });
         await announcer.start();
         closers.add(() => announcer.stop());
-        return pool;
+        return pool.pool;
       },
     });
     function controllerOwned(): ReadonlyMap<number, number> {

@@ -20,6 +20,7 @@ import { setUpS3, StoreSetupError, type InternalBucket } from '../../platform/ob
 import { openS3ObjectStore, type S3ObjectStoreOptions } from '../../platform/object-store/s3.ts';
 import { openObjectRegistry } from '../../platform/registry/object-store.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
+import { PodRefusedError, PoolSetupError } from '../../platform/worker-pool/kubernetes/pod-cluster.ts';
 import { CliError, EXIT } from '../errors.ts';
 
 /** Ended in the opposite order of their opening. */
@@ -187,11 +188,11 @@ export async function together<Opened extends readonly unknown[]>(...opening: { 
 }
 
 /** What is wrong with a setting is said in one line; everything else keeps its own words. */
-async function oneLine<Result>(start: Promise<Result>): Promise<Result> {
+export async function oneLine<Result>(start: Promise<Result>): Promise<Result> {
   try {
     return await start;
   } catch (error) {
-    if (error instanceof LogSetupError || error instanceof StoreSetupError || error instanceof CacheSetupError || error instanceof SettingsError) throw new CliError(error.message);
+    if (error instanceof LogSetupError || error instanceof StoreSetupError || error instanceof CacheSetupError || error instanceof PoolSetupError || error instanceof PodRefusedError || error instanceof SettingsError) throw new CliError(error.message);
     throw error;
   }
 }

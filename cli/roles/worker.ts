@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { systemClock } from '../../platform/clock.ts';
 import { internalAgent } from '../../platform/internal-http/client.ts';
 import { HttpReplies } from '../../platform/protocol/http-replies.ts';
-import { joinToken } from '../../platform/protocol/wire/tokens.ts';
+import { EVERY_WORKER, joinToken } from '../../platform/protocol/wire/tokens.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Metrics } from '../../platform/telemetry/metrics.ts';
 import { ClaimedPayloads } from '../../worker/controllers/claimed-payloads.ts';
@@ -71,7 +71,8 @@ export const startWorkerRole: StartRole = async (settings) => {
   }
 };
 
-/** The worker that a join token names. */
+/** The worker that a join token names, if it names one. */
 function tokenOwner(token: string | undefined): string | undefined {
-  return token === undefined ? undefined : /^(?<worker>.+)\.\d+\.[\w-]+$/.exec(token)?.groups?.['worker'];
+  const owner = token === undefined ? undefined : /^(?<worker>.+)\.\d+\.[\w-]+$/.exec(token)?.groups?.['worker'];
+  return owner === EVERY_WORKER ? undefined : owner;
 }

@@ -123,6 +123,18 @@ export const METRICS = {
     type: 'gauge', roles: ['controller'],
     help: 'Workers that have a session with the controller.',
   },
+  sluice_pods: {
+    type: 'gauge', roles: ['controller'], labels: { state: ['warm', 'spare', 'serving', 'troubled'] },
+    help: 'Worker pods in Kubernetes: waiting for any function, made for one that waits, serving one, kept from starting. Every controller sees all of them.',
+  },
+  sluice_pod_changes_total: {
+    type: 'counter', roles: ['controller'], labels: { change: ['created', 'refused', 'assigned', 'resized', 'removed', 'lost'] },
+    help: 'What this controller has done about worker pods, what Kubernetes has refused it, and pods that ended with environments of its in them.',
+  },
+  sluice_kubernetes_requests_total: {
+    type: 'counter', roles: ['controller'],
+    help: 'Requests to the Kubernetes API server, watches included.',
+  },
   sluice_worker_capacity_environments: {
     type: 'gauge', roles: ['controller'],
     help: 'Environments that the workers have room for: the part of their room that they give to this controller.',

@@ -253,6 +253,13 @@ export class Fleet implements WorkerPool {
     this.#capacityChanged();
   }
 
+  /** The worker says how many environments it holds, of all controllers. */
+  holds(session: WorkerSession, environments: number): void {
+    if (environments === session.held) return;
+    session.held = environments;
+    this.#oversight.holdingChanged?.(session);
+  }
+
   /** The ids of those that are this controller's from now on. */
   async held(session: WorkerSession, claim: number | undefined, environments: readonly HeldEnvironment[]): Promise<readonly string[]> {
     const verdicts = await Promise.all(environments.map((held) => this.#adopt(session, held)));
@@ -345,7 +352,7 @@ export class Fleet implements WorkerPool {
     session.environments--;
     session.memoryMiB -= environment.spec.configuration.memoryMiB;
     environment.session = undefined;
-    this.#oversight.left?.(session);
+    this.#oversight.holdingChanged?.(session);
   }
 
   #forget(environment: FleetEnvironment): void {

@@ -10,8 +10,8 @@ export interface WorkerOversight {
   roomFor(worker: WorkerSession, spec: ExecutionSpec): WorkerRoom;
   /** An environment was given to the worker. */
   placed?(worker: WorkerSession, spec: ExecutionSpec): void;
-  /** An environment has left the worker, or is another controller's. */
-  left?(worker: WorkerSession): void;
+  /** The worker holds fewer environments than before, of this controller or of all. */
+  holdingChanged?(worker: WorkerSession): void;
 }
 
 /** Believes what workers say of themselves. A token for all workers lets nobody in. */

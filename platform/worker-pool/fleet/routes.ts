@@ -83,7 +83,7 @@ export function fleetRoutes({ fleet, secret, controller, partitions, clock }: Fl
       sendEmpty(response, 400);
       return;
     }
-    session.held = message.environments ?? 0;
+    fleet.holds(session, message.environments ?? 0);
     fleet.roomChanged(session, message.room);
     watchConnection(request.socket, session);
     const answer = await session.instructions(message.acknowledged);

@@ -43,6 +43,7 @@ function controller(options: { readonly backlog?: () => Promise<LogBacklog>; rea
   const metrics = metricsOf('controller');
   const fleet = { workers: [{ live: true }, { live: false }], capacity: { maxEnvironments: 32, maxMemoryMiB: 2_048, largestMiB: 2_048 }, waitingForRoom: 3 } as unknown as Fleet;
   registerControllerMetrics(metrics, {
+    pool: () => undefined, pods: () => undefined,
     controller: () => (there ? { snapshot: () => SNAPSHOT, owned: () => new Map([[0, 1], [5, 1]]) } : undefined),
     fleet: () => (there ? fleet : undefined),
     log: { partitions: 32, backlog },
