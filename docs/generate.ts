@@ -1,7 +1,7 @@
 /**
- * Writes the reference pages from the code: `npm run docs`. A test compares them, so that page and code cannot drift apart.
+ * The reference pages, made from the code; `npm run docs` writes them. A test compares them, so that page and code cannot drift apart.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isMap, isScalar, parseDocument, type YAMLMap } from 'yaml';
 import { SETTINGS } from '../platform/configuration/settings.ts';
@@ -106,8 +106,4 @@ function table(head: readonly string[], rows: readonly string[]): string {
 
 function page(title: string, parts: readonly string[]): string {
   return `${[`# ${title}`, GENERATED, ...parts].join('\n\n')}\n`;
-}
-
-if (import.meta.main) {
-  for (const [path, text] of generatedPages()) writeFileSync(join(import.meta.dirname, path), text);
 }

@@ -304,8 +304,7 @@ export class Scheduler {
       this.stale(environment);
       return;
     }
-    const { turn } = this;
-    if (completion.outcome !== 'notRun') measuredDuration(environment.version.estimates, Math.max(completion.durationMs, turn.nowMs - environment.startedWorkAtMs));
+    if (completion.outcome !== 'notRun') measuredDuration(environment.version.estimates, Math.max(completion.durationMs, this.turn.nowMs - environment.startedWorkAtMs));
     this.endWork(environment, work);
     this.ledger.complete(work, completion);
     this.free(environment);

@@ -38,12 +38,13 @@ function gateway(waiting = 5): { readonly metrics: Metrics; readonly meter: Invo
   return { metrics, meter: registerGatewayMetrics(metrics, { replies: { size: waiting }, limiter }) };
 }
 
-function controller(options: { readonly backlog?: () => Promise<LogBacklog>; readonly clock?: VirtualClock; readonly there?: boolean } = {}): Metrics {
-  const { backlog = () => Promise.resolve({ waiting: 100, delayed: 20 }), clock = new VirtualClock(), there = true } = options;
+function controller(options: { readonly backlog?: () => Promise<LogBacklog>; readonly clock?: VirtualClock; readonly there?: boolean; readonly inPods?: boolean } = {}): Metrics {
+  const { backlog = () => Promise.resolve({ waiting: 100, delayed: 20 }), clock = new VirtualClock(), there = true, inPods = true } = options;
   const metrics = metricsOf('controller');
-  const fleet = { workers: [{ live: true }, { live: false }], capacity: { maxEnvironments: 32, maxMemoryMiB: 2_048, largestMiB: 2_048 }, waitingForRoom: 3 } as unknown as Fleet;
+  const fleet = { workers: [{ live: true }, { live: false }], waitingForRoom: 3 } as unknown as Fleet;
   registerControllerMetrics(metrics, {
-    pool: () => undefined, pods: () => undefined,
+    pool: () => (there ? { capacity: { maxEnvironments: 32, maxMemoryMiB: 2_048, largestMiB: 2_048 } } : undefined),
+    pods: () => (there && inPods ? { count: () => ({ warm: 1, spare: 2, serving: 3, troubled: 4 }), tally: { created: 5, refused: 6, assigned: 7, resized: 8, removed: 9, lost: 10 }, requests: 11 } : undefined),
     controller: () => (there ? { snapshot: () => SNAPSHOT, owned: () => new Map([[0, 1], [5, 1]]) } : undefined),
     fleet: () => (there ? fleet : undefined),
     log: { partitions: 32, backlog },
