@@ -12,6 +12,7 @@ import { fileObjectStore } from '../platform/object-store/file-system.ts';
 import { openSqliteRegistry } from '../platform/registry/sqlite.ts';
 import { createLogger } from '../platform/telemetry/logger.ts';
 import { processPool } from '../platform/worker-pool/process.ts';
+import { codeInStore } from '../worker/code/code-source.ts';
 import { startWorker, type Worker } from '../worker/start.ts';
 
 /** A whole Sluice in this process. */
@@ -79,7 +80,7 @@ export async function startEmbedded(settings: Settings, options: EmbeddedOptions
       createPool: (link) =>
         processPool({
           link,
-          startWorker: async (observed) => (roles.worker = await startWorker({ link: observed, replies, store, functionLogs, clock, logger, onProgress: options.onProgress ?? (() => {}), settings: { ...settings, endpointUrl: url } })),
+          startWorker: async (observed) => (roles.worker = await startWorker({ link: observed, replies, code: codeInStore(store), functionLogs, clock, logger, onProgress: options.onProgress ?? (() => {}), settings: { ...settings, endpointUrl: url } })),
           capacity: { maxEnvironments: settings.maxEnvironments, maxMemoryMiB: settings.maxEnvironmentMemoryMiB },
         }),
     });

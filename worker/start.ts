@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import type { Clock } from '../platform/clock.ts';
 import type { FunctionLogs } from '../platform/function-logs/function-logs.ts';
 import type { ExecutionSpec } from '../platform/model/execution-spec.ts';
-import type { ObjectStore } from '../platform/object-store/object-store.ts';
 import type { ControllerLink, EnvironmentHost } from '../platform/protocol/controller-link.ts';
 import type { ReplyChannel } from '../platform/protocol/reply.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
 import { CodeCache } from './code/code-cache.ts';
+import type { CodeSource } from './code/code-source.ts';
 import { Environment, type EnvironmentContext } from './environment/environment.ts';
 import { probeIsolation } from './process/isolation.ts';
 import { Launcher } from './process/launcher.ts';
@@ -20,9 +20,8 @@ import { RuntimeUnavailableError, type RuntimeFamily } from './runtimes/runtime.
 export interface WorkerOptions {
   readonly link: ControllerLink;
   readonly replies: ReplyChannel;
-  /** Where deployment packages lie. */
-  readonly store: ObjectStore;
-  readonly functionLogs: FunctionLogs;
+  readonly code: CodeSource;
+  readonly functionLogs: Pick<FunctionLogs, 'append'>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Says what a long preparation is doing, for a person who waits: a Python runtime being installed. */
@@ -61,7 +60,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { link, logger, clock, settings } = options;
   // What environments of a crashed worker left behind.
   await rm(join(settings.dataDir, 'tmp'), { recursive: true, force: true });
-  const code = await CodeCache.open({ folder: join(settings.dataDir, 'code'), store: options.store, logger });
+  const code = await CodeCache.open({ folder: join(settings.dataDir, 'code'), source: options.code, logger });
   const isolation = probeIsolation(settings.dataDir, { alone: settings.alone === true ? TMP : undefined });
   const launcher = new Launcher({ isolation, clock, logger, dataDir: settings.dataDir, prestartedPerRuntime: settings.prestartedPerRuntime });
   const memory = new MemoryWatch(clock);

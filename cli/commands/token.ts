@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import { joinToken } from '../../platform/protocol/wire/tokens.ts';
 import { printLine, type CommandContext } from '../context.ts';
 import { settingsWith } from '../instance.ts';
-import { sharedSecret } from '../roles/drivers.ts';
+import { sharedSecret } from '../roles/context.ts';
 import { wholeNumber } from './options.ts';
 
 const DAY_MS = 86_400_000;

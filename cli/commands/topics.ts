@@ -1,10 +1,8 @@
 import { Option, type Command } from 'commander';
-import { describeMismatch, LogSetupError, setUpTopics } from '../../platform/invocation-log/kafka.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { printJson, printLine, type CommandContext, type Outcome, type OutputOptions } from '../context.ts';
 import { CliError, EXIT } from '../errors.ts';
 import { settingsWith } from '../instance.ts';
-import { kafkaConnection, topicPlan } from '../roles/drivers.ts';
 import { withOutputOption } from './options.ts';
 
 interface TopicsOptions extends OutputOptions {
@@ -27,6 +25,8 @@ Examples:
 
 async function topics(context: CommandContext, { check, output }: TopicsOptions, outcome: Outcome): Promise<void> {
   const settings = settingsWith(context.environment, {});
+  // Only here: no other command speaks to Kafka, and its client is large.
+  const [{ describeMismatch, LogSetupError, setUpTopics }, { kafkaConnection, topicPlan }] = await Promise.all([import('../../platform/invocation-log/kafka.ts'), import('../roles/drivers.ts')]);
   const connection = await kafkaConnection(settings, 'sluice-topics');
   try {
     const report = await setUpTopics({ connection, logger: createLogger(settings.logLevel === 'warn' ? 'error' : settings.logLevel), topicPrefix: settings.topicPrefix, topics: topicPlan(settings) }, check ? 'check' : 'create');

@@ -34,7 +34,7 @@ interface UpOptions extends InstanceOptions, OutputOptions {
 async function upProcesses(context: CommandContext, options: UpOptions, plan: ProcessPlan): Promise<void> {
   const settings = settingsWith(context.environment, options);
   await refuseSecondInstance(settings);
-  const { needShared, sharedSecret } = await import('../roles/drivers.ts');
+  const { needShared, sharedSecret } = await import('../roles/context.ts');
   // As every gateway would, but once.
   sharedSecret(settings);
   needShared(settings, ['log', 'store', 'cache']);

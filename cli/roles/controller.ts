@@ -8,7 +8,8 @@ import { HttpReplies } from '../../platform/protocol/http-replies.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Metrics } from '../../platform/telemetry/metrics.ts';
 import { fleetRoutes } from '../../platform/worker-pool/fleet/routes.ts';
-import { Closers, needShared, openCache, openCatalogue, openLog, openStore, processName, sharedSecret, together, type RoleContext } from './drivers.ts';
+import { Closers, needShared, processName, sharedSecret, together, type RoleContext } from './context.ts';
+import { openCache, openCatalogue, openFunctionLogs, openLog, openStore } from './drivers.ts';
 import { startInternalListener, type InternalListener } from './internal.ts';
 import { openPool, type OpenedPool } from './pool.ts';
 import type { StartRole } from './role.ts';
@@ -24,6 +25,7 @@ export const startControllerRole: StartRole = async (settings) => {
     needShared(settings, ['log', 'store', 'cache']);
     const [store, cache] = await together(openStore(context), openCache(context));
     const [catalogue, log] = await together(openCatalogue(context, store, cache), openLog(context, store, processName('controller')));
+    const functionLogs = await openFunctionLogs(context, store);
     const agent = internalAgent();
     closers.add(() => agent.close());
     const replies = new HttpReplies(agent, logger);
@@ -39,7 +41,7 @@ export const startControllerRole: StartRole = async (settings) => {
       name, log, catalogue, replies, clock, random: Math.random, logger, settings, atStop: 'handOver',
       async createPool(listener) {
         pool = await openPool({ settings, controller: name, secret, listener, clock, logger });
-        internal = await startInternalListener(context, fleetRoutes({ fleet: pool.fleet, secret, controller: name, partitions: log.partitions, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']), metrics);
+        internal = await startInternalListener(context, fleetRoutes({ fleet: pool.fleet, secret, controller: name, partitions: log.partitions, store, functionLogs, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']), metrics);
         const announcer = new Announcer({ controller: name, url: internal.url, cache, clock, logger, owned: () => controllerOwned() });
         await announcer.start();
         closers.add(() => announcer.stop());

@@ -3,7 +3,7 @@ import type { Settings } from '../../platform/configuration/settings.ts';
 import { sendBytes, startInternalServer, type InternalRoute, type InternalServer } from '../../platform/internal-http/server.ts';
 import type { Metrics } from '../../platform/telemetry/metrics.ts';
 import { CliError } from '../errors.ts';
-import type { RoleContext } from './drivers.ts';
+import type { RoleContext } from './context.ts';
 
 export interface InternalListener {
   /** Where other processes reach it: `http://host:port`. */

@@ -1,18 +1,22 @@
 import { randomUUID } from 'node:crypto';
+import type { Cache } from '../../platform/cache/cache.ts';
+import { memoryCache } from '../../platform/cache/memory.ts';
 import { systemClock } from '../../platform/clock.ts';
+import { SETTINGS } from '../../platform/configuration/settings.ts';
 import { internalAgent } from '../../platform/internal-http/client.ts';
 import { HttpReplies } from '../../platform/protocol/http-replies.ts';
 import { EVERY_WORKER, joinToken } from '../../platform/protocol/wire/tokens.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Metrics } from '../../platform/telemetry/metrics.ts';
-import { ClaimedPayloads } from '../../worker/controllers/claimed-payloads.ts';
 import { Controllers } from '../../worker/controllers/controllers.ts';
 import { ControllerDirectory } from '../../worker/controllers/directory.ts';
+import { StoredObjects } from '../../worker/controllers/stored-objects.ts';
 import { registerWorkerMetrics } from '../../worker/metrics.ts';
 import { startWorker } from '../../worker/start.ts';
-import { Closers, makePrivateFolder, needShared, openCache, openFunctionLogs, openStore, sharedSecret, together, type RoleContext } from './drivers.ts';
+import { Closers, makePrivateFolder, readPem, sharedSecret, type RoleContext } from './context.ts';
 import { startInternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
+import { CliError, EXIT } from '../errors.ts';
 import { version } from '../version.ts';
 
 /** A token that a worker makes for itself lives as long as a process well may; `sluice token` makes shorter ones. */
@@ -28,12 +32,12 @@ export const startWorkerRole: StartRole = async (settings) => {
   try {
     const worker = tokenOwner(settings.joinToken) ?? settings.workerName;
     const token = settings.joinToken ?? joinToken(sharedSecret(settings), { worker, expiresAtMs: clock.now() + OWN_TOKEN_LIFETIME_MS });
-    needShared(settings, ['store', 'cache']);
+    const cache = await openNews(context);
     await makePrivateFolder(settings.dataDir);
-    const [store, cache] = await together(openStore(context), openCache(context));
-    const functionLogs = await openFunctionLogs(context, store);
     const agent = internalAgent();
     closers.add(() => agent.close());
+    const storeAgent = internalAgent({ caPem: settings.s3CaFile === undefined ? undefined : await readPem('s3CaFile', settings.s3CaFile) });
+    closers.add(() => storeAgent.close());
     const replies = new HttpReplies(agent, logger);
     const room = { maxEnvironments: settings.maxEnvironments, maxMemoryMiB: settings.maxEnvironmentMemoryMiB };
     const controllers = new Controllers({
@@ -41,14 +45,14 @@ export const startWorkerRole: StartRole = async (settings) => {
       instance: randomUUID(),
       joinToken: token,
       agent, clock, logger,
-      payloads: new ClaimedPayloads(agent, store),
+      objects: new StoredObjects(storeAgent),
       room,
       dedicated: settings.dedicated === 'on',
     });
     const endpointUrl = settings.endpointUrl ?? `${DEFAULT_ENDPOINT}:${settings.port}`;
     const metrics = new Metrics({ role: 'worker', version: version(), logger });
     const metered = registerWorkerMetrics(metrics, { controllers, room });
-    const running = await startWorker({ link: metered(controllers), replies, store, functionLogs, clock, logger, settings: { ...settings, endpointUrl, alone: settings.dedicated === 'on' && settings.maxEnvironments === 1, prestartedFamilies: settings.prestartedRuntimes.split(',') } });
+    const running = await startWorker({ link: metered(controllers), replies, code: controllers.code, functionLogs: controllers.logs, clock, logger, settings: { ...settings, endpointUrl, alone: settings.dedicated === 'on' && settings.maxEnvironments === 1, prestartedFamilies: settings.prestartedRuntimes.split(',') } });
     controllers.attach(running.host);
     const directory = new ControllerDirectory({ fixed: settings.controllers?.split(',') ?? [], cache, partitions: settings.partitions, clock, logger, onChange: (urls) => controllers.known(urls) });
     await directory.start();
@@ -60,6 +64,7 @@ export const startWorkerRole: StartRole = async (settings) => {
       await controllers.drain(settings.stopPatienceMs);
       await running.stop();
       await replies.idle();
+      await controllers.logs.flush();
       await directory.stop();
       await controllers.stop();
     });
@@ -70,6 +75,19 @@ export const startWorkerRole: StartRole = async (settings) => {
     throw error;
   }
 };
+
+/**
+ * Where a worker hears of controllers that come and go. None is needed where their names are set: a worker has no use for credentials then, which what it runs
+ * could find.
+ */
+async function openNews(context: RoleContext): Promise<Cache> {
+  const { settings } = context;
+  if (settings.cache !== SETTINGS.cache.defaultText) return (await import('./drivers.ts')).openCache(context);
+  if (settings.controllers === undefined) {
+    throw new CliError('A worker has to be told where controllers are: set SLUICE_CONTROLLERS=http://host:port, or SLUICE_CACHE=redis://host:port, through which it hears of them.', EXIT.usage);
+  }
+  return memoryCache({ clock: systemClock });
+}
 
 /** The worker that a join token names, if it names one. */
 function tokenOwner(token: string | undefined): string | undefined {

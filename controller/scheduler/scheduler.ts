@@ -344,7 +344,7 @@ export class Scheduler {
     this.tally.startsFailed++;
     estimates.failedStarts++;
     estimates.startNotBeforeMs = nowMs + decisions.startBackOffMs(estimates.failedStarts);
-    const whom = decisions.whomFailedStartAnswers({ failures: estimates.failedStarts, cause: failure.kind });
+    const whom = decisions.whomFailedStartAnswers({ failures: estimates.failedStarts, cause: failure.kind, inUse: version.inUse.length });
     if (whom === 'none') return;
     for (let work = version.waiting.first; work !== undefined && work.sequence < environment.startedSequence; work = version.waiting.first) {
       this.leaveQueue(work);

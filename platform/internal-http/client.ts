@@ -2,11 +2,11 @@ import { Agent, type Dispatcher } from 'undici';
 
 /**
  * The connections of this process to others of the same Sluice: kept alive, as many as there are requests under way. undici rather than node:http, since a
- * request costs half as much and every invocation makes three.
+ * request costs half as much and every invocation makes three. `caPem`: the authority that is trusted where a connection is over TLS.
  */
-export function internalAgent(): Agent {
+export function internalAgent({ caPem }: { readonly caPem?: string | undefined } = {}): Agent {
   return new Agent({
-    connect: { timeout: CONNECT_TIMEOUT_MS },
+    connect: { timeout: CONNECT_TIMEOUT_MS, ...(caPem === undefined ? {} : { ca: caPem }) },
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     pipelining: 1,

@@ -30,9 +30,10 @@ export interface ObjectStore {
   /** Buckets by name. */
   listBuckets(): Promise<readonly BucketSummary[]>;
   /**
-   * A URL from which anyone can GET the object until it expires, without credentials. Embedded: served by the gateway at `baseUrl`.
+   * A URL from which anyone can GET the object until it expires, without credentials. Embedded: served by the gateway at `baseUrl`. `reader`: who is to read it;
+   * clients may reach the store elsewhere than Sluice's own processes do.
    */
-  presignGet(location: ObjectLocation, expiresInSec: number): Promise<string>;
+  presignGet(location: ObjectLocation, expiresInSec: number, reader?: 'client' | 'platform'): Promise<string>;
 }
 
 export interface ObjectLocation {

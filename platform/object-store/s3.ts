@@ -84,7 +84,7 @@ export function openS3ObjectStore(options: S3ObjectStoreOptions): S3ObjectStore 
 
 class MinioObjectStore implements S3ObjectStore {
   readonly #requests: S3Requests;
-  readonly #presigner: ReturnType<typeof signingClient>;
+  readonly #presigners: Readonly<Record<'client' | 'platform', ReturnType<typeof signingClient>>>;
   readonly #prefix: string;
   readonly #region: string;
   readonly #spoolDir: string;
@@ -99,7 +99,10 @@ class MinioObjectStore implements S3ObjectStore {
     if (bucketPrefix !== '') checkPrefix(bucketPrefix);
     const credentials = credentialsOf(options);
     this.#requests = new S3Requests({ endpoint: parseEndpoint(options.endpoint), credentials, region, ca, maxSockets, timeoutMs });
-    this.#presigner = signingClient({ endpoint: parseEndpoint(options.publicEndpoint ?? options.endpoint), credentials, region });
+    this.#presigners = {
+      client: signingClient({ endpoint: parseEndpoint(options.publicEndpoint ?? options.endpoint), credentials, region }),
+      platform: signingClient({ endpoint: parseEndpoint(options.endpoint), credentials, region }),
+    };
     this.#prefix = bucketPrefix;
     this.#region = region;
     this.#spoolDir = options.spoolDir ?? tmpdir();
@@ -290,12 +293,12 @@ class MinioObjectStore implements S3ObjectStore {
       .sort((left, right) => compareUtf8(left.name, right.name));
   }
 
-  async presignGet({ bucket, key }: ObjectLocation, expiresInSec: number): Promise<string> {
+  async presignGet({ bucket, key }: ObjectLocation, expiresInSec: number, reader: 'client' | 'platform' = 'client'): Promise<string> {
     checkObjectKey(key);
     if (!Number.isInteger(expiresInSec) || expiresInSec < 1 || expiresInSec > MAX_PRESIGNED_LIFETIME_SEC) {
       throw new RangeError(`A presigned URL cannot live ${expiresInSec} seconds; give a whole number from 1 to ${MAX_PRESIGNED_LIFETIME_SEC}.`);
     }
-    return this.#presigner.presignedUrl('GET', this.#bucket(bucket), key, expiresInSec, {}, new Date(this.#clock.now()));
+    return this.#presigners[reader].presignedUrl('GET', this.#bucket(bucket), key, expiresInSec, {}, new Date(this.#clock.now()));
   }
 
   close(): void {

@@ -9,6 +9,7 @@ import { fileObjectStore } from '../../platform/object-store/file-system.ts';
 import type { ObjectStore } from '../../platform/object-store/object-store.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { processPool } from '../../platform/worker-pool/process.ts';
+import { codeInStore } from '../../worker/code/code-source.ts';
 import { startWorker } from '../../worker/start.ts';
 import { MemoryFunctionLogs } from '../support/memory-function-logs.ts';
 import { zip } from '../support/packages.ts';
@@ -25,7 +26,7 @@ workerPoolContract('processes', async (link) => {
       startWorker({
         link: observed,
         replies: { reply: () => undefined },
-        store,
+        code: codeInStore(store),
         functionLogs: new MemoryFunctionLogs(),
         clock: systemClock,
         logger: createLogger('silent'),

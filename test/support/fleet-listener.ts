@@ -109,6 +109,11 @@ export class FakeListener implements PoolListener {
     this.#watch.changed();
   }
 
+  /** Lets those look again who wait for something to hold here. */
+  changed(): void {
+    this.#watch.changed();
+  }
+
   /** Whether the environment waits for something to do. */
   waits(environmentId: string): boolean {
     return this.#answers.has(environmentId);

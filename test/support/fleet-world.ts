@@ -4,17 +4,16 @@ import { setTimeout } from 'node:timers/promises';
 import type { TestContext } from 'node:test';
 import type { Agent } from 'undici';
 import { internalAgent } from '../../platform/internal-http/client.ts';
-import { startInternalServer, type InternalRoute } from '../../platform/internal-http/server.ts';
+import { sendBytes, sendEmpty, startInternalServer, type InternalRoute } from '../../platform/internal-http/server.ts';
 import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
-import type { ObjectStore } from '../../platform/object-store/object-store.ts';
 import type { Completion, ControllerLink, EnvironmentHost, EnvironmentPoll } from '../../platform/protocol/controller-link.ts';
 import type { WorkerRoom } from '../../platform/protocol/wire/messages.ts';
 import { joinToken, MIN_SECRET_BYTES } from '../../platform/protocol/wire/tokens.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Fleet } from '../../platform/worker-pool/fleet/fleet.ts';
 import { fleetRoutes } from '../../platform/worker-pool/fleet/routes.ts';
-import { ClaimedPayloads } from '../../worker/controllers/claimed-payloads.ts';
 import { Controllers } from '../../worker/controllers/controllers.ts';
+import { StoredObjects } from '../../worker/controllers/stored-objects.ts';
 import { FakeListener, initialized, Watch, type Invoke } from './fleet-listener.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -53,6 +52,10 @@ export interface FakeController {
   readonly clock: VirtualClock;
   readonly port: number;
   readonly url: string;
+  /** What lies in the object store, by `bucket/key`: read from this controller's own server. */
+  readonly objects: Map<string, Buffer>;
+  /** What it was told that functions printed: `group stream message`. */
+  readonly logged: string[];
   /** Ends without a word: its connections break, and nobody listens any more. */
   die(): Promise<void>;
 }
@@ -69,7 +72,29 @@ export async function fakeController(t: Pick<TestContext, 'after'>, { port = 0, 
   const fleet = new Fleet({ gatherMs: 0, listener, clock, logger });
   const sockets = new Set<Socket>();
   let dead = false;
-  const noting = routes(fleetRoutes({ fleet, secret: SECRET, controller: 'c', partitions: 1, clock })).map((route): InternalRoute => ({
+  const objects = new Map<string, Buffer>();
+  const logged: string[] = [];
+  let url = '';
+  const stored: InternalRoute = {
+    method: 'GET',
+    path: '/objects/*/*',
+    handle: (_request, response, [bucket, key]) => {
+      const body = objects.get(`${bucket}/${key}`);
+      if (body === undefined) sendEmpty(response, 404);
+      else sendBytes(response, 200, 'application/octet-stream', body);
+    },
+  };
+  const own = fleetRoutes({
+    fleet, secret: SECRET, controller: 'c', partitions: 1, clock,
+    store: { presignGet: ({ bucket, key }) => Promise.resolve(`${url}/objects/${bucket}/${key}`) },
+    functionLogs: {
+      append(group, stream, events) {
+        logged.push(...events.map(({ message }) => `${group} ${stream} ${message}`));
+        listener.changed();
+      },
+    },
+  });
+  const noting = [stored, ...routes(own)].map((route): InternalRoute => ({
     ...route,
     handle: (request, response, path, query) => {
       sockets.add(request.socket);
@@ -85,7 +110,8 @@ export async function fakeController(t: Pick<TestContext, 'after'>, { port = 0, 
     await stopping;
   };
   afterwards(t, die);
-  return { fleet, listener, clock, port: server.port, url: `http://127.0.0.1:${server.port}`, die };
+  url = `http://127.0.0.1:${server.port}`;
+  return { fleet, listener, clock, port: server.port, url, objects, logged, die };
 }
 
 /** Environments that do what the test says: each polls, and runs what it is given. */
@@ -166,16 +192,15 @@ export interface FakeWorkerOptions {
   readonly room?: WorkerRoom;
   readonly dedicated?: boolean;
   readonly token?: string;
-  readonly store?: Partial<ObjectStore>;
 }
 
 /** A worker's side of the protocol, with fake environments; it leaves its controllers at the end of the test. */
-export function fakeWorker(t: Pick<TestContext, 'after'>, { name = 'w', room = ROOM, dedicated = false, token, store = {} }: FakeWorkerOptions = {}): FakeWorker {
+export function fakeWorker(t: Pick<TestContext, 'after'>, { name = 'w', room = ROOM, dedicated = false, token }: FakeWorkerOptions = {}): FakeWorker {
   const clock = new VirtualClock();
   const agent = internalAgent();
   const controllers = new Controllers({
     worker: name, instance: randomUUID(), joinToken: token ?? joinToken(SECRET, { worker: name, expiresAtMs: clock.now() + 3_600_000 }), agent, clock, logger, room, dedicated,
-    payloads: new ClaimedPayloads(agent, store as ObjectStore),
+    objects: new StoredObjects(agent),
   });
   const host = new FakeHost(controllers);
   controllers.attach(host);

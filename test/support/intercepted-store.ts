@@ -37,7 +37,7 @@ export function interceptedStore(store: ObjectStore): InterceptedStore {
     list: (query) => through({ operation: 'list', key: query.prefix ?? '' }, () => store.list(query)),
     createBucket: (bucket) => store.createBucket(bucket),
     listBuckets: () => store.listBuckets(),
-    presignGet: (location, expiresInSec) => store.presignGet(location, expiresInSec),
+    presignGet: (location, expiresInSec, reader) => store.presignGet(location, expiresInSec, reader),
   };
   return intercepted;
 }

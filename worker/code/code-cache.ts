@@ -1,11 +1,10 @@
 import { lstat, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
-import { buffer } from 'node:stream/consumers';
 import { extract } from '../../platform/code-archive/extract.ts';
-import { CODE_BUCKET, type CodeReference } from '../../platform/model/function.ts';
-import type { ObjectStore } from '../../platform/object-store/object-store.ts';
+import type { CodeReference } from '../../platform/model/function.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
+import type { CodeSource } from './code-source.ts';
 
 /** Unpacked code of functions that have no environment now: kept so that the next cold start finds it. Sixteen packages of the largest size. */
 export const MAX_UNUSED_BYTES = 16 * 262_144_000;
@@ -40,21 +39,21 @@ interface Entry {
  */
 export class CodeCache {
   readonly #folder: string;
-  readonly #store: ObjectStore;
+  readonly #source: CodeSource;
   readonly #logger: Logger;
   /** In order of last use, oldest first. */
   readonly #entries = new Map<string, Entry>();
   readonly #prefetches = new Set<Promise<void>>();
 
-  private constructor(folder: string, store: ObjectStore, logger: Logger) {
+  private constructor(folder: string, source: CodeSource, logger: Logger) {
     this.#folder = folder;
-    this.#store = store;
+    this.#source = source;
     this.#logger = logger;
   }
 
   /** Opens the cache: keeps what earlier runs unpacked, removes what a crash left half done. */
-  static async open(options: { readonly folder: string; readonly store: ObjectStore; readonly logger: Logger }): Promise<CodeCache> {
-    const cache = new CodeCache(options.folder, options.store, options.logger);
+  static async open(options: { readonly folder: string; readonly source: CodeSource; readonly logger: Logger }): Promise<CodeCache> {
+    const cache = new CodeCache(options.folder, options.source, options.logger);
     await mkdir(options.folder, { recursive: true });
     for (const name of await readdir(options.folder)) {
       const path = join(options.folder, name);
@@ -65,7 +64,7 @@ export class CodeCache {
     return cache;
   }
 
-  /** Rejects with `CodeArchiveError` for a package that cannot be unpacked, with the store's error where it is not there. */
+  /** Rejects with `CodeArchiveError` for a package that cannot be unpacked, with the source's error where it is not to be had. */
   async acquire(code: CodeReference): Promise<CodeFolder> {
     const hash = Buffer.from(code.sha256, 'base64').toString('hex');
     const path = join(this.#folder, hash);
@@ -122,8 +121,7 @@ export class CodeCache {
   }
 
   async #unpack(code: CodeReference, path: string): Promise<number> {
-    const stored = await this.#store.get({ bucket: CODE_BUCKET, key: code.objectKey });
-    const { unpackedBytes } = await extract(await buffer(stored.body), path);
+    const { unpackedBytes } = await extract(await this.#source(code), path);
     return unpackedBytes;
   }
 

@@ -1,8 +1,7 @@
-import { buffer } from 'node:stream/consumers';
 import type { Agent } from 'undici';
 import { internalRequest } from '../../platform/internal-http/client.ts';
 import { PAYLOAD_BUCKET, type InvocationRecord } from '../../platform/model/invocation.ts';
-import type { ObjectStore } from '../../platform/object-store/object-store.ts';
+import type { ObjectLocation } from '../../platform/object-store/object-store.ts';
 
 /** A payload is 6 MiB at most, on a network of our own. */
 const FETCH_TIMEOUT_MS = 10_000;
@@ -11,11 +10,12 @@ const ATTEMPTS = 2;
 /** Brings payloads that were too large to travel with their records ({@link InvocationRecord.claim}). */
 export class ClaimedPayloads {
   readonly #agent: Agent;
-  readonly #store: ObjectStore;
+  readonly #read: (location: ObjectLocation) => Promise<Buffer>;
 
-  constructor(agent: Agent, store: ObjectStore) {
+  /** `read`: brings an object from the store. */
+  constructor(agent: Agent, read: (location: ObjectLocation) => Promise<Buffer>) {
     this.#agent = agent;
-    this.#store = store;
+    this.#read = read;
   }
 
   /** Rejects where the payload is not to be had: its gateway or the object store cannot be reached, or it is not there any more. */
@@ -31,10 +31,7 @@ export class ClaimedPayloads {
 
   async #fetch({ id, claim, replyTo, payload }: InvocationRecord): Promise<Buffer> {
     if (claim === undefined) return payload;
-    if (claim.kind === 'object') {
-      const { body } = await this.#store.get({ bucket: PAYLOAD_BUCKET, key: claim.key });
-      return await buffer(body);
-    }
+    if (claim.kind === 'object') return this.#read({ bucket: PAYLOAD_BUCKET, key: claim.key });
     if (replyTo === undefined) throw new Error(`Invocation ${id} claims a payload at its gateway and does not say where that is.`);
     const url = new URL(replyTo);
     const { status, body } = await internalRequest(this.#agent, { origin: url.origin, path: url.pathname + url.search, method: 'GET', signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });

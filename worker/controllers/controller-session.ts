@@ -12,8 +12,11 @@ import {
   type HeldAnswer,
   type Instruction,
   type InstructionsAnswer,
+  type ObjectAnswer,
+  type ObjectRequest,
   type SessionGrant,
   type SessionRequest,
+  type WireLog,
   type WorkerRoom,
 } from '../../platform/protocol/wire/messages.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
@@ -226,6 +229,25 @@ export class ControllerSession {
         if (performance.now() - reachedAt > UNREACHABLE_MS) return;
         await this.#pause(failures++, AbortSignal.any([this.#stopping.signal, this.#ending.signal]));
       }
+    }
+  }
+
+  /** Where an object lies that an environment of this session needs. Rejects where the controller cannot be asked, or says that it is none of them. */
+  async locate(location: ObjectRequest): Promise<string> {
+    if (!this.open) throw new Error(`There is no session with the controller at ${this.url}.`);
+    const response = await this.#request('/objects', JSON.stringify(location), AbortSignal.any([this.#ending.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]));
+    if (this.#isOver(response) || response.status !== 200) throw new Error(`The controller at ${this.url} answered ${response.status} when it was asked for ${location.bucket}/${location.key}.`);
+    return (JSON.parse(response.body.toString()) as ObjectAnswer).url;
+  }
+
+  /** Whether the controller has taken these logs. Never rejects. */
+  async log(logs: readonly WireLog[]): Promise<boolean> {
+    if (!this.open) return false;
+    try {
+      const response = await this.#request('/logs', JSON.stringify({ logs }), AbortSignal.any([this.#ending.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]));
+      return !this.#isOver(response) && response.status === 204;
+    } catch {
+      return false;
     }
   }
 

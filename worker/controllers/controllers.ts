@@ -2,12 +2,17 @@ import type { Agent } from 'undici';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { partitionOf } from '../../platform/invocation-log/invocation-log.ts';
 import { functionKey } from '../../platform/model/execution-spec.ts';
+import { CODE_BUCKET } from '../../platform/model/function.ts';
+import type { ObjectLocation } from '../../platform/object-store/object-store.ts';
 import type { Assignment, ControllerLink, EnvironmentHost, HeldEnvironment } from '../../platform/protocol/controller-link.ts';
-import type { Instruction, WorkerRoom } from '../../platform/protocol/wire/messages.ts';
+import type { Instruction, WireLog, WorkerRoom } from '../../platform/protocol/wire/messages.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
+import type { CodeSource } from '../code/code-source.ts';
 import { ControllerSession } from './controller-session.ts';
-import type { ClaimedPayloads } from './claimed-payloads.ts';
+import { ClaimedPayloads } from './claimed-payloads.ts';
 import { HeldEnvironmentState } from './held-environment.ts';
+import { SessionLogs } from './session-logs.ts';
+import type { StoredObjects } from './stored-objects.ts';
 
 /** An environment that no controller has claimed for so long stops, if it has nothing to do, and what it could not report is forgotten. */
 const PARKED_MAX_MS = 60_000;
@@ -18,10 +23,10 @@ export interface ControllersOptions {
   readonly worker: string;
   readonly instance: string;
   readonly joinToken: string;
-  readonly agent: Agent;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly payloads: ClaimedPayloads;
+  readonly agent: Agent;
+  readonly objects: StoredObjects;
   /** What all controllers together may use. */
   readonly room: WorkerRoom;
   /** It runs environments of one function only: that of the first that it is given. Until then every controller may use all of it. */
@@ -33,7 +38,10 @@ export interface ControllersOptions {
  * owns its function, whichever that comes to be.
  */
 export class Controllers implements ControllerLink {
+  /** What functions print goes to the controllers of theirs. */
+  readonly logs: SessionLogs;
   readonly #options: ControllersOptions;
+  readonly #payloads: ClaimedPayloads;
   readonly #sessions = new Map<string, ControllerSession>();
   readonly #environments = new Map<string, HeldEnvironmentState>();
   #host: EnvironmentHost | undefined;
@@ -45,6 +53,33 @@ export class Controllers implements ControllerLink {
 
   constructor(options: ControllersOptions) {
     this.#options = options;
+    this.#payloads = new ClaimedPayloads(options.agent, (location) => this.#read(location));
+    this.logs = new SessionLogs({ send: (logs) => this.#sendLogs(logs), clock: options.clock });
+  }
+
+  /** Brings a deployment package, of a function that a controller has told this worker of. */
+  readonly code: CodeSource = ({ objectKey }) => this.#read({ bucket: CODE_BUCKET, key: objectKey });
+
+  /** Which of the controllers may say where it lies is theirs to know. */
+  async #read(location: ObjectLocation): Promise<Buffer> {
+    const open = [...this.#sessions.values()].filter((session) => session.open);
+    const url = await Promise.any(open.map((session) => session.locate(location))).catch((error: unknown) => {
+      throw new Error(`No controller says where ${location.bucket}/${location.key} lies: ${error instanceof AggregateError ? String(error.errors[0] ?? 'there is none') : String(error)}`, { cause: error });
+    });
+    return this.#options.objects.read(url, location);
+  }
+
+  /** To the home of an environment that prints there, otherwise to whoever takes it. */
+  async #sendLogs(logs: readonly WireLog[]): Promise<readonly WireLog[]> {
+    const homes = new Map([...this.#environments.values()].flatMap(({ spec, home }) => (home?.open === true ? [[spec.configuration.logGroup, home] as const] : [])));
+    const left: WireLog[] = [];
+    for (const [home, some] of Map.groupBy(logs, ({ group }) => homes.get(group))) {
+      const others = [...this.#sessions.values()].filter((session) => session.open && session !== home);
+      let taken = false;
+      for (const session of home === undefined ? others : [home, ...others]) if ((taken = await session.log(some))) break;
+      if (!taken) left.push(...some);
+    }
+    return left;
   }
 
   /** Where environments are opened; before it is set no controller is spoken to. */
@@ -179,7 +214,7 @@ export class Controllers implements ControllerLink {
       return;
     }
     try {
-      resolve({ ...assignment, invocation: { ...invocation, payload: await this.#options.payloads.fetch(invocation) } });
+      resolve({ ...assignment, invocation: { ...invocation, payload: await this.#payloads.fetch(invocation) } });
     } catch (error) {
       this.#options.logger.warn({ err: error, invocation: invocation.id }, 'the payload of an invocation cannot be had; it is not run');
       environment.polls({ kind: 'completed', environmentId, completion: { invocationId: invocation.id, epoch, deliveryId, outcome: 'notRun', durationMs: 0 } }, resolve);

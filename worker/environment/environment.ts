@@ -34,7 +34,7 @@ const MAX_DRAIN_TURNS = 64;
 export interface EnvironmentContext {
   readonly link: ControllerLink;
   readonly replies: ReplyChannel;
-  readonly functionLogs: FunctionLogs;
+  readonly functionLogs: Pick<FunctionLogs, 'append'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly runtimeApi: RuntimeApi;

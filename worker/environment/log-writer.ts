@@ -12,7 +12,7 @@ const NEWLINE = 10;
  * that is part of the invocation that a failed init belongs to, and of each invocation that asks for it.
  */
 export class LogWriter {
-  readonly #logs: FunctionLogs;
+  readonly #logs: Pick<FunctionLogs, 'append'>;
   readonly #group: string;
   readonly #stream: string;
   readonly #now: () => number;
@@ -20,7 +20,7 @@ export class LogWriter {
   #tail: string[] | undefined = [];
   #tailBytes = 0;
 
-  constructor(logs: FunctionLogs, group: string, stream: string, now: () => number) {
+  constructor(logs: Pick<FunctionLogs, 'append'>, group: string, stream: string, now: () => number) {
     this.#logs = logs;
     this.#group = group;
     this.#stream = stream;

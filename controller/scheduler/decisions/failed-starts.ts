@@ -8,6 +8,8 @@ export interface FailedStartsSnapshot {
    * was heard of it for as long as a start may take.
    */
   readonly cause: 'init' | 'platform' | 'silence';
+  /** Environments of this version that run an invocation now. */
+  readonly inUse: number;
 }
 
 /** From this many in a row on, a version is in a crash loop. */
@@ -21,8 +23,11 @@ const BACK_OFF_MAX_MS = 5_000;
  * - `none`: nobody; there is another start for each of them.
  * - `oldest`: the one at the head of the queue, who has waited for as long as init and the function together may take.
  * - `all`: in a crash loop each of them would get the same answer, only later.
+ *
+ * Where the platform has no room for more while others of the version are at work, these come to those who wait.
  */
 export function whomFailedStartAnswers(snapshot: FailedStartsSnapshot): 'none' | 'oldest' | 'all' {
+  if (snapshot.cause === 'platform' && snapshot.inUse > 0) return 'none';
   if (snapshot.failures >= CRASH_LOOP_AFTER) return 'all';
   return snapshot.cause === 'silence' ? 'oldest' : 'none';
 }

@@ -1,5 +1,7 @@
+import type { LogEvent } from '../../function-logs/function-logs.ts';
 import type { ExecutionSpec } from '../../model/execution-spec.ts';
 import type { InvocationRecord } from '../../model/invocation.ts';
+import type { ObjectLocation } from '../../object-store/object-store.ts';
 import type { Assignment, Completion, EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../controller-link.ts';
 import { decodeFrame, encodeFrame } from './frame.ts';
 
@@ -17,6 +19,8 @@ import { decodeFrame, encodeFrame } from './frame.ts';
  * - `POST /v1/sessions/S/departures`: {@link DeparturesRequest} → 204. May be repeated.
  * - `POST /v1/sessions/S/retirements`: {@link RetirementsRequest} → 204: environments that the worker would like to stop. The poll of one that has nothing to do is
  *   answered with `stop`; one that was given something meanwhile goes on.
+ * - `POST /v1/sessions/S/objects`: {@link ObjectRequest} → {@link ObjectAnswer}: where an object lies that the worker needs; 403 for one that it does not need.
+ * - `POST /v1/sessions/S/logs`: {@link LogsRequest} → 204: what functions have printed. 403 where one of them is not the controller's affair: nothing was taken then.
  * - `DELETE /v1/sessions/S` → 204: the worker leaves; it holds nothing any more.
  *
  * Either side ignores members that it does not know; what cannot be ignored gets another version in the path.
@@ -89,6 +93,23 @@ export interface DeparturesRequest {
 
 export interface RetirementsRequest {
   readonly environmentIds: readonly string[];
+}
+
+export type ObjectRequest = ObjectLocation;
+
+export interface ObjectAnswer {
+  /** Good for some minutes, without credentials. */
+  readonly url: string;
+}
+
+export interface LogsRequest {
+  readonly logs: readonly WireLog[];
+}
+
+export interface WireLog {
+  readonly group: string;
+  readonly stream: string;
+  readonly events: readonly LogEvent[];
 }
 
 /** The answer to a poll. */

@@ -1,6 +1,9 @@
 import type { Clock } from '../../clock.ts';
 import type { PartitionAssignment } from '../../invocation-log/invocation-log.ts';
 import type { ExecutionSpec } from '../../model/execution-spec.ts';
+import { CODE_BUCKET } from '../../model/function.ts';
+import { PAYLOAD_BUCKET } from '../../model/invocation.ts';
+import type { ObjectLocation } from '../../object-store/object-store.ts';
 import { ANNOUNCE_INTERVAL_MS } from '../../protocol/announcement.ts';
 import type { EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../../protocol/controller-link.ts';
 import type { Answer, SessionRequest, WorkerRoom } from '../../protocol/wire/messages.ts';
@@ -126,7 +129,10 @@ export class Fleet implements WorkerPool {
   }
 
   expect(spec: ExecutionSpec): void {
-    for (const session of this.#sessions.values()) session.instruct({ do: 'expect', spec });
+    for (const session of this.#sessions.values()) {
+      session.grants.read(codeOf(spec));
+      session.instruct({ do: 'expect', spec });
+    }
   }
 
   async claim({ partitions, epoch }: PartitionAssignment): Promise<void> {
@@ -299,10 +305,13 @@ export class Fleet implements WorkerPool {
     return true;
   }
 
-  next(session: WorkerSession, environmentId: string, number: number, poll: EnvironmentPoll): Promise<Answer> {
+  async next(session: WorkerSession, environmentId: string, number: number, poll: EnvironmentPoll): Promise<Answer> {
     const environment = this.#environments.get(environmentId);
-    if (environment?.session !== session) return Promise.resolve({ kind: 'moved' });
-    return environment.polls.next(number, poll);
+    if (environment?.session !== session) return { kind: 'moved' };
+    const answer = await environment.polls.next(number, poll);
+    const claim = answer.kind === 'invoke' ? answer.invocation.claim : undefined;
+    if (claim?.kind === 'object') session.grants.read({ bucket: PAYLOAD_BUCKET, key: claim.key });
+    return answer;
   }
 
   departed(session: WorkerSession, departure: EnvironmentDeparture): void {
@@ -344,6 +353,8 @@ export class Fleet implements WorkerPool {
     session.environments++;
     session.memoryMiB += environment.spec.configuration.memoryMiB;
     session.learnCode(environment.spec.configuration.code.sha256);
+    session.grants.read(codeOf(environment.spec));
+    session.grants.log(environment.spec.configuration.logGroup);
   }
 
   #leaveSession(environment: FleetEnvironment): void {
@@ -404,4 +415,8 @@ export class Fleet implements WorkerPool {
     this.#options.listener.capacityChanged(this.capacity);
     this.#placeWaiting();
   }
+}
+
+function codeOf({ configuration }: ExecutionSpec): ObjectLocation {
+  return { bucket: CODE_BUCKET, key: configuration.code.objectKey };
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../clock.ts';
+import type { FunctionLogs } from '../../function-logs/function-logs.ts';
 import { bearer, readInternalBody, sendBytes, sendEmpty, type InternalRoute } from '../../internal-http/server.ts';
 import {
   decodePoll,
@@ -11,12 +12,17 @@ import {
   type HeldAnswer,
   type HeldRequest,
   type InstructionsRequest,
+  type LogsRequest,
+  type ObjectAnswer,
+  type ObjectRequest,
   type RetirementsRequest,
   type SessionGrant,
   type SessionRequest,
+  type WireLog,
   type WorkerRoom,
 } from '../../protocol/wire/messages.ts';
 import { equal, EVERY_WORKER, verifyJoinToken } from '../../protocol/wire/tokens.ts';
+import type { ObjectStore } from '../../object-store/object-store.ts';
 import type { Fleet } from './fleet.ts';
 import type { WorkerSession } from './worker-session.ts';
 
@@ -24,17 +30,22 @@ import type { WorkerSession } from './worker-session.ts';
 const MAX_POLL_BYTES = 512 * 1024;
 /** What a worker with a thousand environments says at once: heads and specs, some 8 KiB each. */
 const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
+/** How long a signed URL is good: the worker uses it at once. */
+const OBJECT_URL_SEC = 300;
 
 export interface FleetRoutesOptions {
   readonly fleet: Fleet;
   readonly secret: string;
   readonly controller: string;
   readonly partitions: number;
+  /** Signs where objects are. */
+  readonly store: Pick<ObjectStore, 'presignGet'>;
+  readonly functionLogs: Pick<FunctionLogs, 'append'>;
   readonly clock: Clock;
 }
 
 /** The workers' side of a {@link Fleet} as HTTP. */
-export function fleetRoutes({ fleet, secret, controller, partitions, clock }: FleetRoutesOptions): readonly InternalRoute[] {
+export function fleetRoutes({ fleet, secret, controller, partitions, store, functionLogs, clock }: FleetRoutesOptions): readonly InternalRoute[] {
   const json = async <Message>(request: IncomingMessage): Promise<Message | undefined> => parse<Message>(await readInternalBody(request, MAX_MESSAGE_BYTES));
 
   /** The session that a request belongs to; otherwise it is answered here. */
@@ -156,6 +167,39 @@ export function fleetRoutes({ fleet, secret, controller, partitions, clock }: Fl
     sendEmpty(response, message === undefined ? 400 : 204);
   };
 
+  const objects = async (request: IncomingMessage, response: ServerResponse, [id]: readonly string[]): Promise<void> => {
+    const session = sessionOf(request, response, id);
+    if (session === undefined) return;
+    const location = await json<ObjectRequest>(request);
+    if (typeof location?.bucket !== 'string' || typeof location.key !== 'string') {
+      sendEmpty(response, 400);
+      return;
+    }
+    if (!session.grants.mayRead(location)) {
+      sendEmpty(response, 403);
+      return;
+    }
+    const answer: ObjectAnswer = { url: await store.presignGet({ bucket: location.bucket, key: location.key }, OBJECT_URL_SEC, 'platform') };
+    sendBytes(response, 200, 'application/json', JSON.stringify(answer));
+  };
+
+  const logs = async (request: IncomingMessage, response: ServerResponse, [id]: readonly string[]): Promise<void> => {
+    const session = sessionOf(request, response, id);
+    if (session === undefined) return;
+    const message = await json<LogsRequest>(request);
+    if (!areLogs(message?.logs)) {
+      sendEmpty(response, 400);
+      return;
+    }
+    const { logs: told } = message as LogsRequest;
+    if (!told.every(({ group }) => session.grants.mayLog(group))) {
+      sendEmpty(response, 403);
+      return;
+    }
+    for (const { group, stream, events } of told) functionLogs.append(group, stream, events);
+    sendEmpty(response, 204);
+  };
+
   const leave = (request: IncomingMessage, response: ServerResponse, [id]: readonly string[]): void => {
     const session = sessionOf(request, response, id);
     request.resume();
@@ -170,6 +214,8 @@ export function fleetRoutes({ fleet, secret, controller, partitions, clock }: Fl
     { method: 'POST', path: '/v1/sessions/*/held', handle: held },
     { method: 'POST', path: '/v1/sessions/*/departures', handle: departures },
     { method: 'POST', path: '/v1/sessions/*/retirements', handle: retirements },
+    { method: 'POST', path: '/v1/sessions/*/objects', handle: objects },
+    { method: 'POST', path: '/v1/sessions/*/logs', handle: logs },
     { method: 'DELETE', path: '/v1/sessions/*', handle: leave },
   ];
 }
@@ -185,6 +231,14 @@ const watched = new WeakMap<Socket, WorkerSession>();
 
 function isRoom(room: WorkerRoom | undefined): room is WorkerRoom {
   return room !== undefined && Number.isSafeInteger(room.maxEnvironments) && room.maxEnvironments >= 0 && Number.isSafeInteger(room.maxMemoryMiB) && room.maxMemoryMiB >= 0;
+}
+
+function areLogs(logs: unknown): boolean {
+  return Array.isArray(logs) && logs.every((log) => isLog(log as Partial<WireLog> | null));
+}
+
+function isLog(log: Partial<WireLog> | null): boolean {
+  return typeof log?.group === 'string' && typeof log.stream === 'string' && Array.isArray(log.events) && log.events.every(({ timestampMs, message }) => typeof timestampMs === 'number' && typeof message === 'string');
 }
 
 /** Undefined for what is no JSON object. */

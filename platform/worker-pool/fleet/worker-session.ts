@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../clock.ts';
+import { Grants } from './grants.ts';
 import { randomToken } from '../../protocol/wire/tokens.ts';
 import { INSTRUCTIONS_HOLD_MS, type Instruction, type InstructionsAnswer, type WorkerRoom } from '../../protocol/wire/messages.ts';
 
@@ -50,6 +51,7 @@ export class WorkerSession {
   /** Environments that the worker holds for all controllers, as it said last. */
   held = 0;
   ended: SessionEnd | undefined;
+  readonly grants = new Grants();
   readonly #clock: Clock;
   readonly #onEnd: SessionOptions['onEnd'];
   readonly #knownCode = new Set<string>();

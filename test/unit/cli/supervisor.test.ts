@@ -149,8 +149,9 @@ describe('a role in a process of its own', () => {
   const wrong: readonly (readonly [string, readonly string[], Readonly<Record<string, string>>, RegExp])[] = [
     ['no secret', ['gateway', 'controller', 'worker'], { SLUICE_SECRET: '' }, /^sluice: SLUICE_SECRET is not set; the processes of one Sluice know each other by it/],
     ['the log of one process', ['gateway', 'controller'], { SLUICE_LOG: 'sqlite:' }, new RegExp(`^sluice: SLUICE_LOG=sqlite: ${ALONE.source} SLUICE_LOG=kafka://host:port`)],
-    ['the store of one process', ['gateway', 'controller', 'worker'], { SLUICE_STORE: 'file:' }, new RegExp(`^sluice: SLUICE_STORE=file: ${ALONE.source} SLUICE_STORE=s3://host:port`)],
-    ['the cache of one process', ['gateway', 'controller', 'worker'], { SLUICE_CACHE: 'memory:' }, new RegExp(`^sluice: SLUICE_CACHE=memory: ${ALONE.source} SLUICE_CACHE=redis://host:port`)],
+    ['the store of one process', ['gateway', 'controller'], { SLUICE_STORE: 'file:' }, new RegExp(`^sluice: SLUICE_STORE=file: ${ALONE.source} SLUICE_STORE=s3://host:port`)],
+    ['the cache of one process', ['gateway', 'controller'], { SLUICE_CACHE: 'memory:' }, new RegExp(`^sluice: SLUICE_CACHE=memory: ${ALONE.source} SLUICE_CACHE=redis://host:port`)],
+    ['no way to hear of controllers', ['worker'], { SLUICE_CACHE: 'memory:' }, /^sluice: A worker has to be told where controllers are: set SLUICE_CONTROLLERS=http:\/\/host:port, or SLUICE_CACHE=/],
     ['a store without a key for it', ['gateway', 'controller', 'worker'], { SLUICE_S3_SECRET_KEY: '' }, /^sluice: SLUICE_STORE=s3:\/\/127\.0\.0\.1:1 needs SLUICE_S3_SECRET_KEY, which is not set\./],
     ['a log that is none', ['gateway', 'controller', 'worker'], { SLUICE_LOG: 'kafka://here' }, /^sluice: SLUICE_LOG=kafka:\/\/here is not valid: .*kafka:\/\/host:port/],
     ['a join token that is none', ['worker'], { SLUICE_JOIN_TOKEN: 'abc' }, /^sluice: SLUICE_JOIN_TOKEN is not valid: .*sluice token/],

@@ -145,7 +145,9 @@ test('failed starts: a hint first, a verdict later', () => {
     [3, 'platform', 'all'],
     [3, 'silence', 'all'],
   ];
-  for (const [failures, cause, expected] of table) assert.equal(whomFailedStartAnswers({ failures, cause }), expected, `${failures} by ${cause}`);
+  for (const [failures, cause, expected] of table) assert.equal(whomFailedStartAnswers({ failures, cause, inUse: 0 }), expected, `${failures} by ${cause}`);
+  assert.equal(whomFailedStartAnswers({ failures: 10, cause: 'platform', inUse: 1 }), 'none', 'those at work come to those who wait');
+  for (const cause of ['init', 'silence'] as const) assert.notEqual(whomFailedStartAnswers({ failures: 10, cause, inUse: 1 }), 'none');
   assert.deepEqual([1, 2, 3, 4, 8, 9, 1_000].map(startBackOffMs), [0, 0, 100, 200, 3_200, 5_000, 5_000]);
   assert.deepEqual([0, 2, 3].map(maxStarting), [Infinity, Infinity, 1]);
 });

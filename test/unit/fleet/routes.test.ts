@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { internalAgent, internalRequest } from '../../../platform/internal-http/client.ts';
+import { CODE_BUCKET } from '../../../platform/model/function.ts';
+import { PAYLOAD_BUCKET } from '../../../platform/model/invocation.ts';
 import { decodeAnswer, encodePoll, type SessionGrant } from '../../../platform/protocol/wire/messages.ts';
 import { joinToken } from '../../../platform/protocol/wire/tokens.ts';
 import { RECONNECT_MS } from '../../../platform/worker-pool/fleet/worker-session.ts';
@@ -138,4 +140,40 @@ test('the end of the connection that a heartbeat came over is noticed', async (t
   assert.equal(opened.live, true, 'it may come back');
   made.clock.advance(RECONNECT_MS);
   assert.equal(opened.ended, 'closed');
+});
+
+test('a worker is told where an object lies that it needs, and of no other', async (t) => {
+  const made = await caller(t);
+  const { path, token: own } = await session(made);
+  const located = async (bucket: unknown, key: unknown): Promise<readonly [number, string]> => {
+    const { status, body } = await made.ask(`${path}/objects`, JSON.stringify({ bucket, key }), own);
+    return [status, body.toString()];
+  };
+  const spec = specOf('f');
+  const keyed = { ...spec, configuration: { ...spec.configuration, code: { ...spec.configuration.code, objectKey: 'code-of-f' } } };
+  assert.deepEqual(await located(CODE_BUCKET, 'code-of-f'), [403, ''], 'it has not been told of the function yet');
+  made.fleet.start('e', keyed);
+  assert.deepEqual(await located(CODE_BUCKET, 'code-of-f'), [200, JSON.stringify({ url: `${made.url}/objects/${CODE_BUCKET}/code-of-f` })]);
+  const next = made.ask(`${path}/environments/e/next?seq=0`, encodePoll(initialized('e')), own);
+  await made.listener.waiting('e');
+  assert.equal((await located(PAYLOAD_BUCKET, 'p'))[0], 403);
+  made.listener.answer('e', invoke('a', { payload: Buffer.alloc(0), claim: { kind: 'object', key: 'p', bytes: 1 } }));
+  await next;
+  assert.equal((await located(PAYLOAD_BUCKET, 'p'))[0], 200);
+  for (const [bucket, key] of [[CODE_BUCKET, 'p'], [PAYLOAD_BUCKET, 'code-of-f'], ['sluice-registry', 'anything']]) assert.equal((await located(bucket, key))[0], 403);
+  for (const [bucket, key] of [[CODE_BUCKET, undefined], [7, 'p']]) assert.equal((await located(bucket, key))[0], 400);
+});
+
+test('a worker writes the logs of functions that it was given, and all of a message or nothing', async (t) => {
+  const made = await caller(t);
+  const { path, token: own } = await session(made);
+  const spec = specOf('f');
+  made.fleet.start('e', { ...spec, configuration: { ...spec.configuration, logGroup: '/aws/lambda/f' } });
+  const log = (group: string): unknown => ({ group, stream: 's', events: [{ timestampMs: 1, message: 'm' }] });
+  const send = async (message: unknown): Promise<number> => (await made.ask(`${path}/logs`, JSON.stringify(message), own)).status;
+  assert.equal(await send({ logs: [log('/aws/lambda/f'), log('/aws/lambda/other')] }), 403);
+  assert.deepEqual(made.logged, []);
+  assert.equal(await send({ logs: [log('/aws/lambda/f')] }), 204);
+  assert.deepEqual(made.logged, ['/aws/lambda/f s m']);
+  for (const wrong of [{}, { logs: 1 }, { logs: [null] }, { logs: [{ group: '/aws/lambda/f', stream: 's', events: [{ message: 'm' }] }] }]) assert.equal(await send(wrong), 400);
 });

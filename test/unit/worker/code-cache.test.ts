@@ -5,13 +5,13 @@ import { findPackageJSON } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { test, type TestContext } from 'node:test';
 import { ZipFile } from 'yazl';
 import type { CodeReference } from '../../../platform/model/function.ts';
-import type { ObjectStore } from '../../../platform/object-store/object-store.ts';
 import { createLogger } from '../../../platform/telemetry/logger.ts';
+import type { CodeSource } from '../../../worker/code/code-source.ts';
 import { CodeCache, MAX_UNUSED_FOLDERS } from '../../../worker/code/code-cache.ts';
 
 async function zip(text: string): Promise<Buffer> {
@@ -33,14 +33,12 @@ async function open(context: TestContext, folder?: string): Promise<Setting> {
   context.after(() => rm(codeDir, { recursive: true, force: true }));
   const objects = new Map<string, Buffer>();
   const reads: string[] = [];
-  const store = {
-    get: ({ key }: { key: string }) => {
-      reads.push(key);
-      const body = objects.get(key);
-      return body === undefined ? Promise.reject(new Error(`no ${key}`)) : Promise.resolve({ body: Readable.from([body]) });
-    },
-  } as unknown as ObjectStore;
-  const cache = await CodeCache.open({ folder: codeDir, store, logger: createLogger('error') });
+  const source: CodeSource = ({ objectKey }) => {
+    reads.push(objectKey);
+    const body = objects.get(objectKey);
+    return body === undefined ? Promise.reject(new Error(`no ${objectKey}`)) : Promise.resolve(body);
+  };
+  const cache = await CodeCache.open({ folder: codeDir, source, logger: createLogger('error') });
   return {
     folder: codeDir,
     cache,

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { ZipFile } from 'yazl';
@@ -11,7 +11,6 @@ import type { FunctionLogs, LogEvent } from '../../../platform/function-logs/fun
 import type { ExecutionSpec } from '../../../platform/model/execution-spec.ts';
 import type { VersionConfiguration } from '../../../platform/model/function.ts';
 import type { InvocationRecord } from '../../../platform/model/invocation.ts';
-import type { ObjectStore } from '../../../platform/object-store/object-store.ts';
 import type { Assignment, ControllerLink, EnvironmentDeparture, EnvironmentPoll } from '../../../platform/protocol/controller-link.ts';
 import type { Reply } from '../../../platform/protocol/reply.ts';
 import { createLogger } from '../../../platform/telemetry/logger.ts';
@@ -97,12 +96,11 @@ export async function startHarness(test: Pick<TestContext, 'after'>, overrides: 
     responded: () => undefined,
     gone: (departure) => (environments.get(departure.environmentId) as Opened).depart(departure),
   };
-  const store = { get: async ({ key }: { key: string }) => ({ body: Readable.from([await zipOf(key)]) }) } as unknown as ObjectStore;
   const functionLogs = { append: (_group, _stream, events) => void lines.push(...events) } as Partial<FunctionLogs> as FunctionLogs;
   const worker = await startWorker({
     link,
     replies: { reply: ({ id }, reply) => replyTo(id).resolve(reply) },
-    store,
+    code: ({ objectKey }) => zipOf(objectKey),
     functionLogs,
     clock: overrides.clock ?? systemClock,
     logger: createLogger('error'),

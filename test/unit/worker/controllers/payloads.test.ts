@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { Readable } from 'node:stream';
 import { test, type TestContext } from 'node:test';
 import { internalAgent } from '../../../../platform/internal-http/client.ts';
 import { sendBytes, sendEmpty, startInternalServer } from '../../../../platform/internal-http/server.ts';
 import { PAYLOAD_BUCKET } from '../../../../platform/model/invocation.ts';
-import { NoSuchObjectError, type ObjectLocation, type ObjectStore, type StoredObject } from '../../../../platform/object-store/object-store.ts';
+import type { ObjectLocation } from '../../../../platform/object-store/object-store.ts';
 import { createLogger } from '../../../../platform/telemetry/logger.ts';
 import { ClaimedPayloads } from '../../../../worker/controllers/claimed-payloads.ts';
 import { invocation } from '../../../support/log-consumer.ts';
@@ -33,22 +32,21 @@ async function gateway(t: TestContext, answers: readonly (Buffer | number)[]): P
 }
 
 /** An object store in which only this lies. */
-function storeWith(key: string, body: Buffer): Pick<ObjectStore, 'get'> & { readonly asked: ObjectLocation[] } {
+function storeWith(key: string, body: Buffer): { readonly read: (location: ObjectLocation) => Promise<Buffer>; readonly asked: ObjectLocation[] } {
   const asked: ObjectLocation[] = [];
   return {
     asked,
-    get: (location) => {
+    read: (location) => {
       asked.push(location);
-      if (location.bucket !== PAYLOAD_BUCKET || location.key !== key) return Promise.reject(new NoSuchObjectError(location.key));
-      return Promise.resolve({ body: Readable.from([body.subarray(0, 1_000), body.subarray(1_000)]) } as StoredObject);
+      return location.bucket === PAYLOAD_BUCKET && location.key === key ? Promise.resolve(body) : Promise.reject(new Error(`no ${location.key}`));
     },
   };
 }
 
-function payloads(t: TestContext, store: Partial<ObjectStore> = {}): ClaimedPayloads {
+function payloads(t: TestContext, { read } = storeWith('', NONE)): ClaimedPayloads {
   const agent = internalAgent();
   t.after(() => agent.destroy());
-  return new ClaimedPayloads(agent, store as ObjectStore);
+  return new ClaimedPayloads(agent, read);
 }
 
 test('a payload that came along is the payload', async (t) => {
@@ -88,7 +86,8 @@ test('an environment is given a claimed payload whole; one whose payload is nowh
   const { replyTo } = await gateway(t, [PAYLOAD]);
   const controller = await fakeController(t);
   const { fleet, listener } = controller;
-  const { controllers, host } = fakeWorker(t, { store: storeWith('k', PAYLOAD) });
+  controller.objects.set(`${PAYLOAD_BUCKET}/k`, PAYLOAD);
+  const { controllers, host } = fakeWorker(t);
   controllers.known(new Set([controller.url]));
   await joined(controller);
   fleet.start('e', specOf('f'));
