@@ -203,7 +203,7 @@ export class Fleet implements WorkerPool {
 
   // What is known of workers from elsewhere
 
-  admits(worker: string, address: string): boolean {
+  admits(worker: string, address: string): Promise<boolean> {
     return this.#oversight.admits(worker, address);
   }
 

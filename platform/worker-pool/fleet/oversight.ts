@@ -2,10 +2,13 @@ import type { ExecutionSpec } from '../../model/execution-spec.ts';
 import type { WorkerRoom } from '../../protocol/wire/messages.ts';
 import type { WorkerSession } from './worker-session.ts';
 
-/** What is known of workers from elsewhere than from themselves, and who wants to hear what becomes of them. All of it is asked and told at once. */
+/** What is known of workers from elsewhere than from themselves, and who wants to hear what becomes of them. */
 export interface WorkerOversight {
-  /** Whether whoever calls from this address and goes by this name is that worker: asked where its token does not say so. */
-  admits(worker: string, address: string): boolean;
+  /**
+   * Whether whoever calls from this address and goes by this name is that worker: asked where its token does not say so. Waits for a while for what is not known
+   * yet. Never rejects.
+   */
+  admits(worker: string, address: string): Promise<boolean>;
   /** What environments of this spec may use of the worker, what it runs already included; no room where they may not go there at all. */
   roomFor(worker: WorkerSession, spec: ExecutionSpec): WorkerRoom;
   /** An environment was given to the worker. */
@@ -16,6 +19,6 @@ export interface WorkerOversight {
 
 /** Believes what workers say of themselves. A token for all workers lets nobody in. */
 export const BELIEVING: WorkerOversight = {
-  admits: () => false,
+  admits: () => Promise.resolve(false),
   roomFor: ({ room }) => room,
 };

@@ -68,7 +68,7 @@ export function fleetRoutes({ fleet, secret, controller, partitions, store, func
   const open = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const named = verifyJoinToken(secret, bearer(request), clock.now());
     const message = await json<SessionRequest>(request);
-    const worker = named === EVERY_WORKER && fleet.admits(message?.worker ?? '', request.socket.remoteAddress ?? '') ? message?.worker : named;
+    const worker = named === EVERY_WORKER && (await fleet.admits(message?.worker ?? '', request.socket.remoteAddress ?? '')) ? message?.worker : named;
     if (worker === undefined || worker === EVERY_WORKER) {
       sendEmpty(response, 401);
       return;

@@ -46,6 +46,16 @@ const CREATING_MAX = 32;
 const ASSIGN_RETRY_MS = 1_000;
 const ASSIGN_ATTEMPTS = 5;
 
+/** Within the time that a worker waits for an answer. */
+const ADDRESS_PATIENCE_MS = 3_000;
+/** Workers that wait for that at once; further ones are refused, and ask again. */
+const ASKERS_MAX = 1_000;
+
+interface Asker {
+  readonly worker: string;
+  readonly done: () => void;
+}
+
 /** What the pool knows of a pod beyond what the cluster says of it. */
 interface KnownPod {
   /** As the cluster showed it last, or as it was asked for. */
@@ -73,6 +83,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   readonly #pods = new Map<string, KnownPod>();
   readonly #tally = { created: 0, refused: 0, assigned: 0, resized: 0, removed: 0, lost: 0 };
   #watch: { stop(): Promise<void> } | undefined;
+  readonly #askers = new Set<Asker>();
   #creating = 0;
   #planned = false;
   #nextLook: Timer | undefined;
@@ -159,14 +170,38 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     await this.fleet.close();
     this.#closed = true;
     this.#nextLook?.cancel();
+    for (const asker of [...this.#askers]) asker.done();
     await this.#watch?.stop();
   }
 
   // What workers may be used for
 
-  admits(worker: string, address: string): boolean {
-    const known = this.#pods.get(worker);
-    return known !== undefined && !known.seen.leaving && known.seen.address !== undefined && known.seen.address === address.replace(/^::ffff:/, '');
+  async admits(worker: string, address: string): Promise<boolean> {
+    if (this.#addressOf(worker) === undefined) await this.#located(worker);
+    return this.#addressOf(worker) === address.replace(/^::ffff:/, '');
+  }
+
+  #addressOf(worker: string): string | undefined {
+    const seen = this.#pods.get(worker)?.seen;
+    return seen?.leaving === false ? seen.address : undefined;
+  }
+
+  /** A worker is often quicker than its cluster is to say where its pod is: resolves when it has, or has not for {@link ADDRESS_PATIENCE_MS}. */
+  #located(worker: string): Promise<void> {
+    if (this.#askers.size >= ASKERS_MAX || this.#closed) return Promise.resolve();
+    const { clock } = this.#options;
+    return new Promise((resolve) => {
+      const asker: Asker = {
+        worker,
+        done: () => {
+          patience.cancel();
+          this.#askers.delete(asker);
+          resolve();
+        },
+      };
+      const patience = clock.at(clock.now() + ADDRESS_PATIENCE_MS, () => asker.done());
+      this.#askers.add(asker);
+    });
   }
 
   roomFor({ worker, room }: WorkerSession, spec: ExecutionSpec): WorkerRoom {
@@ -223,6 +258,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
       if (size.memoryMiB !== seen.size.memoryMiB) this.fleet.oversightChanged();
     }
     if (alive && seen.death !== undefined) this.#died(seen.name, seen.death);
+    if (seen.address !== undefined) for (const asker of [...this.#askers]) if (asker.worker === seen.name) asker.done();
     this.#planSoon();
   }
 
