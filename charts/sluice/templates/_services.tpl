@@ -157,8 +157,8 @@ redis.pem: {{ quote . }}
     - --input-type=module
     - --eval
     - {{ .root.Files.Get "files/wait-for.mjs" | toJson }}
-    - Kafka={{ include "sluice.kafkaAddresses" .root }}
-    - S3={{ include "sluice.s3Address" .root }}
+    - {{ ternary "kafkas" "kafka" .root.Values.kafka.tls.enabled }}://{{ include "sluice.kafkaAddresses" .root }}
+    - {{ include "sluice.s3Url" .root }}
   securityContext: {{- include "sluice.containerSecurity" . | nindent 4 }}
   resources:
     requests: { cpu: 10m, memory: 64Mi }
