@@ -19,7 +19,7 @@ function need(environmentId: string, change: Partial<Need> = {}): Need {
 function pod(name: string, change: Partial<SupplyPod> = {}): SupplyPod {
   return {
     name, family: 'nodejs', state: 'spare', functionId: undefined, size: SMALL, resizingTo: undefined, resizeRefused: false, leaving: false, death: undefined, createdAtMs: NOW,
-    joinedAtMs: undefined, heardAtMs: NOW, environments: 0, emptySinceMs: undefined, trouble: undefined, ...change,
+    joinedAtMs: undefined, heardAtMs: NOW, environments: 0, emptySinceMs: undefined, vacated: false, trouble: undefined, ...change,
   };
 }
 
@@ -77,14 +77,14 @@ table('a shared pod', [
 table('a pod that has joined and is too small', [
   { what: 'grows', needs: [need('a', { size: LARGE })], pods: [warm('p', { joinedAtMs: NOW })], plan: { resize: [{ name: 'p', size: LARGE }] } },
   { what: 'keeps the /tmp that it has', needs: [need('a', { size: LARGE })], pods: [warm('p', { joinedAtMs: NOW, size: WIDE })], plan: { resize: [{ name: 'p', size: { ...LARGE, tmpMiB: WIDE.tmpMiB } }] } },
-  { what: 'grows when it served this function before', needs: [need('a', { size: LARGE })], pods: [serving('p', 'f', { joinedAtMs: NOW, emptySinceMs: NOW })], plan: { resize: [{ name: 'p', size: LARGE }] } },
+  { what: 'grows when it served this function before', needs: [need('a', { size: LARGE })], pods: [serving('p', 'f', { joinedAtMs: NOW, vacated: true })], plan: { resize: [{ name: 'p', size: LARGE }] } },
   { what: 'grows for one need, not for two functions', needs: [need('a', { size: LARGE }), need('b', { size: LARGE, functionId: 'g' })], pods: [warm('p', { joinedAtMs: NOW })], plan: { create: [order('b', LARGE)], resize: [{ name: 'p', size: LARGE }] } },
   { what: 'is the smallest of them', needs: [need('a', { size: LARGE })], pods: [warm('p', { joinedAtMs: NOW, size: { memoryMiB: 256, tmpMiB: 512 } }), warm('q', { joinedAtMs: NOW })], plan: { resize: [{ name: 'q', size: LARGE }] } },
   { what: 'does not grow where a large one comes', needs: [need('a', { size: LARGE })], pods: [warm('p', { joinedAtMs: NOW }), pod('q', { size: LARGE })] },
   { what: 'is waited for while it grows', needs: [need('a', { size: LARGE })], pods: [warm('p', { joinedAtMs: NOW, resizingTo: LARGE })] },
   { what: 'is not asked to grow to something else while it grows', needs: [need('a', { size: LARGE })], pods: [warm('p', { joinedAtMs: NOW, resizingTo: { memoryMiB: 512, tmpMiB: 512 } })], plan: { create: [order('a', LARGE)] } },
   { what: 'does not grow once its node has refused', needs: [need('a', { size: LARGE })], pods: [warm('p', { joinedAtMs: NOW, resizeRefused: true })], plan: { create: [order('a', LARGE)] } },
-  { what: 'does not grow for another function', needs: [need('a', { size: LARGE })], pods: [serving('p', 'g', { joinedAtMs: NOW })], plan: { create: [order('a', LARGE)], nextLookAtMs: NOW + EMPTY_MS } },
+  { what: 'does not grow for another function', needs: [need('a', { size: LARGE })], pods: [serving('p', 'g', { joinedAtMs: NOW, emptySinceMs: NOW })], plan: { create: [order('a', LARGE)], nextLookAtMs: NOW + EMPTY_MS } },
   { what: 'does not grow under an environment', needs: [need('a', { size: LARGE })], pods: [serving('p', 'f', { joinedAtMs: NOW, environments: 1 })], plan: { create: [order('a', LARGE)] } },
   { what: 'does not grow for another family', needs: [need('a', { size: LARGE })], pods: [warm('p', { joinedAtMs: NOW, family: 'python' })], plan: { create: [order('a', LARGE)] } },
   { what: 'does not grow where its /tmp is too small as well', needs: [need('a', { size: { memoryMiB: 1_024, tmpMiB: 1_024 } })], pods: [warm('p', { joinedAtMs: NOW })], plan: { create: [order('a', { memoryMiB: 1_024, tmpMiB: 1_024 })] } },
@@ -115,10 +115,10 @@ table('trouble', [
 table('removal', [
   { what: 'of a dead pod, whatever it holds', pods: [serving('p', 'f', { death: 'Dead.', joinedAtMs: NOW, environments: 1 })], plan: { remove: ['p'] } },
   { what: 'not of a dead pod that leaves already', pods: [serving('p', 'f', { death: 'Dead.', leaving: true })] },
-  { what: 'of an empty pod at once where its end is known', pods: [serving('p', 'f', { joinedAtMs: NOW - 1, emptySinceMs: NOW })], plan: { remove: ['p'] } },
-  { what: 'not of an empty pod that somebody else may know better', nowMs: NOW + EMPTY_MS - 1, pods: [serving('p', 'f', { joinedAtMs: NOW })], plan: { nextLookAtMs: NOW + EMPTY_MS } },
-  { what: 'of that pod after a while', nowMs: NOW + EMPTY_MS, pods: [serving('p', 'f', { joinedAtMs: NOW })], plan: { remove: ['p'] } },
-  { what: 'not of a pod that holds something', nowMs: NOW + START_MAX_MS, pods: [serving('p', 'f', { joinedAtMs: NOW, environments: 1, emptySinceMs: NOW })] },
+  { what: 'of an empty pod at once where nobody else will come', pods: [serving('p', 'f', { joinedAtMs: NOW - 1, emptySinceMs: NOW, vacated: true })], plan: { remove: ['p'] } },
+  { what: 'not of an empty pod for which somebody else may come', nowMs: NOW + EMPTY_MS - 1, pods: [serving('p', 'f', { joinedAtMs: NOW, emptySinceMs: NOW })], plan: { nextLookAtMs: NOW + EMPTY_MS } },
+  { what: 'of that pod after a while', nowMs: NOW + EMPTY_MS, pods: [serving('p', 'f', { joinedAtMs: NOW, emptySinceMs: NOW })], plan: { remove: ['p'] } },
+  { what: 'not of a pod that holds something', nowMs: NOW + START_MAX_MS, pods: [serving('p', 'f', { joinedAtMs: NOW, environments: 1, vacated: true })] },
   { what: 'not of a pod that serves before it is heard again', nowMs: NOW + UNHEARD_MS - 1, pods: [serving('p', 'f', { createdAtMs: 0 })], plan: { nextLookAtMs: NOW + UNHEARD_MS } },
   { what: 'of a pod that serves and is not heard any more', nowMs: NOW + UNHEARD_MS, pods: [serving('p', 'f', { createdAtMs: 0 })], plan: { remove: ['p'] } },
   { what: 'not of a spare pod that has only just joined', nowMs: NOW + SPARE_MS - 1, pods: [pod('p', { joinedAtMs: NOW })], plan: { nextLookAtMs: NOW + SPARE_MS } },
