@@ -36,6 +36,11 @@ export class FakePodCluster implements PodCluster {
     return this.#watchers.size;
   }
 
+  /** As it shows it. */
+  pod(name: string): ObservedPod | undefined {
+    return this.#pods.get(name);
+  }
+
   watch(watcher: PodWatcher): Promise<{ stop(): Promise<void> }> {
     this.requests++;
     this.#watchers.add(watcher);
