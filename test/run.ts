@@ -9,13 +9,16 @@ import { join } from 'node:path';
 const ROOT = join(import.meta.dirname, '..');
 interface Suite {
   readonly folders: readonly string[];
+  /** A suite of its own. */
+  readonly without?: string;
   /** Files that run side by side. What kills services and fills the machine with load runs alone. */
   readonly concurrency: number;
 }
 
 const SUITES: Readonly<Record<string, Suite>> = {
   test: { folders: ['unit', 'contract', 'simulation', 'conformance'], concurrency: 2 },
-  e2e: { folders: ['e2e'], concurrency: 1 },
+  e2e: { folders: ['e2e'], without: 'e2e/kubernetes', concurrency: 1 },
+  'e2e:kubernetes': { folders: ['e2e/kubernetes'], concurrency: 1 },
 };
 
 /** A test that hangs fails, rather than holding up everything after it. Far above what the longest takes on a busy machine. */
@@ -49,7 +52,9 @@ async function testFiles(suite: string, patterns: readonly string[]): Promise<st
   for (const folder of SUITES[suite]?.folders ?? []) {
     for await (const file of glob(`test/${folder}/**/*.test.ts`, { cwd: ROOT })) files.push(file);
   }
-  return files.filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern))).sort();
+  const { without } = SUITES[suite] ?? {};
+  const own = files.filter((file) => without === undefined || !file.startsWith(`test/${without}/`));
+  return own.filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern))).sort();
 }
 
 const [suite = 'test', ...patterns] = process.argv.slice(2);

@@ -293,6 +293,7 @@ export class Environments {
     const { count, recheckAtMs } = turn.decisions.startsWanted({
       waiting: version.waiting.length,
       starting,
+      comingUp: version.starting,
       meanDurationMs: estimates.durationMs,
       startMs: estimates.startMs,
       inUse: version.inUse,

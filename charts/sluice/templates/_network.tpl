@@ -46,12 +46,18 @@
 {{- end }}
 {{- end -}}
 
-{{/* DNS, the S3 server and Redis, which every role needs. */}}
+{{/* Where worker pods read code and payloads from, at addresses that controllers sign. */}}
+{{- define "sluice.s3Egress" -}}
+{{- $root := .root -}}
+{{- include "sluice.serviceEgress" (dict "root" $root "component" "minio" "bundled" $root.Values.s3.bundled.enabled "to" $root.Values.networkPolicy.s3To "addresses" (list (include "sluice.s3Address" $root)) "peer" .peer) | trim }}
+{{- end -}}
+
+{{/* DNS, the S3 server and Redis, which gateways and controllers need. */}}
 {{- define "sluice.commonEgress" -}}
 {{- $root := .root -}}
 {{- $redis := regexReplaceAll "/[0-9]+$" (include "sluice.redisUrl" $root) "" -}}
 {{- include "sluice.dnsEgress" $root }}
-{{- include "sluice.serviceEgress" (dict "root" $root "component" "minio" "bundled" $root.Values.s3.bundled.enabled "to" $root.Values.networkPolicy.s3To "addresses" (list (include "sluice.s3Address" $root)) "peer" .peer) }}
+{{ include "sluice.s3Egress" . }}
 {{- include "sluice.serviceEgress" (dict "root" $root "component" "redis" "bundled" $root.Values.redis.bundled.enabled "to" $root.Values.networkPolicy.redisTo "addresses" (list (ternary $redis (printf "%s:6379" $redis) (regexMatch ":[0-9]+$" $redis))) "peer" .peer) }}
 {{- end -}}
 

@@ -33,22 +33,21 @@
 {{- define "sluice.secretName" -}}{{ default (printf "%s-secret" (include "sluice.fullname" .)) .Values.secret.existingSecret }}{{- end -}}
 {{- define "sluice.s3SecretName" -}}{{ default (printf "%s-s3" (include "sluice.fullname" .)) .Values.s3.existingSecret }}{{- end -}}
 {{- define "sluice.redisSecretName" -}}{{ default (printf "%s-redis" (include "sluice.fullname" .)) .Values.redis.existingSecret }}{{- end -}}
-{{- define "sluice.workerSecretName" -}}{{ default (printf "%s-workers-services" (include "sluice.fullname" .)) .Values.functions.existingSecret }}{{- end -}}
 {{- define "sluice.redisHasPassword" -}}{{ if or .Values.redis.bundled.enabled .Values.redis.existingSecret }}yes{{ end }}{{- end -}}
 
-{{/* PEM texts that roles read, by file name, as YAML. Worker pods have no use for Kafka's. */}}
+{{/* PEM texts that roles read, by file name, as YAML. Worker pods have no use but for the S3 server's. */}}
 {{- define "sluice.authorities" -}}
 {{- with .Values.kafka.tls.ca }}
 kafka.pem: {{ quote . }}
+{{- end }}
+{{- with .Values.redis.ca }}
+redis.pem: {{ quote . }}
 {{- end }}
 {{- include "sluice.workerAuthorities" . }}
 {{- end -}}
 {{- define "sluice.workerAuthorities" -}}
 {{- with .Values.s3.ca }}
 s3.pem: {{ quote . }}
-{{- end }}
-{{- with .Values.redis.ca }}
-redis.pem: {{ quote . }}
 {{- end }}
 {{- end -}}
 
@@ -59,7 +58,7 @@ redis.pem: {{ quote . }}
     secretKeyRef: { name: {{ index . 1 }}, key: {{ index . 2 }}{{ if gt (len .) 3 }}, optional: true{{ end }} }
 {{- end -}}
 
-{{/* Settings that all three roles share, without credentials. */}}
+{{/* Settings of gateways and controllers, without credentials. */}}
 {{- define "sluice.serviceSettings" -}}
 - name: SLUICE_STORE
   value: {{ include "sluice.s3Url" . | replace "https://" "s3s://" | replace "http://" "s3://" }}

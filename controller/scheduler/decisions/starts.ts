@@ -1,14 +1,19 @@
 export interface StartsSnapshot {
   /** Invocations of this version that wait for an environment. */
   readonly waiting: number;
-  /** Environments of this version that have been asked for and are not ready. */
+  /** Environments of this version that have been asked for and are not ready: how many, and those of them that have begun. */
   readonly starting: number;
+  readonly comingUp: Iterable<EnvironmentComingUp>;
   /** What one invocation takes here, as measured. */
   readonly meanDurationMs: number;
   /** What a start takes here, as measured. */
   readonly startMs: number;
   readonly inUse: Iterable<EnvironmentInUse>;
   readonly nowMs: number;
+}
+
+export interface EnvironmentComingUp {
+  readonly startedAtMs: number;
 }
 
 export interface EnvironmentInUse {
@@ -24,6 +29,9 @@ export interface StartsDecision {
   readonly recheckAtMs: number;
 }
 
+/** A start that takes more than this many times what starts take here is not expected to be ahead of one begun now. */
+const LATE_START = 2;
+
 /** An expectation is given this long at least before it is looked at again: below it the clock costs more than the answer is worth. */
 const MIN_RECHECK_MS = 5;
 
@@ -36,8 +44,9 @@ const MIN_DURATION_MS = 0.1;
 const NONE: StartsDecision = { count: 0, recheckAtMs: Infinity };
 
 /**
- * An environment per waiting invocation, less those that are starting and less the invocations that environments in use are expected
- * to take before a start begun now would be ready. Never more than there are invocations waiting.
+ * An environment per waiting invocation, less those that are starting and less the invocations that these, and environments in use, are expected
+ * to take before a start begun now would be ready. Never more than there are invocations waiting. Where starts are slow, as of pods, and invocations short, this keeps a few
+ * seconds of calls from asking for a hundred of them.
  */
 export function startsWanted(snapshot: StartsSnapshot): StartsDecision {
   const uncovered = snapshot.waiting - snapshot.starting;
@@ -46,8 +55,18 @@ export function startsWanted(snapshot: StartsSnapshot): StartsDecision {
   const startMs = Math.max(snapshot.startMs, MIN_START_MS);
   let taken = 0;
   let soonestMs = Infinity;
+  for (const { startedAtMs } of snapshot.comingUp) {
+    const elapsedMs = snapshot.nowMs - startedAtMs;
+    const lateInMs = LATE_START * startMs - elapsedMs;
+    const ahead = lateInMs > 0 ? Math.floor(elapsedMs / meanMs) : 0;
+    if (ahead === 0) continue;
+    taken += ahead;
+    if (lateInMs < soonestMs) soonestMs = lateInMs;
+    if (taken >= uncovered) break;
+  }
   for (const environment of snapshot.inUse) {
     const backInMs = expectedBackInMs(environment, meanMs, snapshot.nowMs);
+    if (taken >= uncovered) break;
     if (backInMs >= startMs) continue;
     taken += 1 + Math.floor((startMs - backInMs) / meanMs);
     if (backInMs < soonestMs) soonestMs = backInMs;

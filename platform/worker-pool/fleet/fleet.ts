@@ -201,6 +201,11 @@ export class Fleet implements WorkerPool {
     }
   }
 
+  /** The name of the worker that has the environment. */
+  workerOf(environmentId: string): string | undefined {
+    return this.#environments.get(environmentId)?.session?.worker;
+  }
+
   // What is known of workers from elsewhere
 
   admits(worker: string, address: string): Promise<boolean> {

@@ -137,7 +137,7 @@ function workerContainer(pool: PoolIdentity, container: V1Container, family: str
 }
 
 /** What a worker in a pod of this pool has to be told, whatever else the template sets. */
-function workerVariables(pool: PoolIdentity, family: string): readonly V1EnvVar[] {
+export function workerVariables(pool: Pick<PoolIdentity, 'configMap' | 'environmentsPerPod'>, family: string): readonly V1EnvVar[] {
   return [
     { name: SETTINGS.workerName.variable, valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
     { name: SETTINGS.joinToken.variable, valueFrom: { secretKeyRef: { name: joinSecretName(pool.configMap), key: JOIN_TOKEN_KEY } } },

@@ -68,6 +68,9 @@ interface KnownPod {
   joinedAtMs: number | undefined;
   heardAtMs: number;
   emptySinceMs: number | undefined;
+  vacated: boolean;
+  /** The last environment that was put in it is this controller's. */
+  mine: boolean;
   trouble: (PodTrouble & { readonly sinceMs: number }) | undefined;
   removing: boolean;
 }
@@ -163,6 +166,9 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   }
 
   handOver(environmentId: string): void {
+    const worker = this.fleet.workerOf(environmentId);
+    const known = worker === undefined ? undefined : this.#pods.get(worker);
+    if (known !== undefined) known.mine = false;
     this.fleet.handOver(environmentId);
   }
 
@@ -216,6 +222,8 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     const known = this.#pods.get(worker);
     if (known === undefined) return;
     known.emptySinceMs = undefined;
+    known.vacated = false;
+    known.mine = true;
     if (known.functionId !== undefined) return;
     known.functionId = functionIdOf(spec);
     this.#tally.assigned++;
@@ -225,7 +233,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   holdingChanged({ worker, environments, held }: WorkerSession): void {
     const known = this.#pods.get(worker);
     if (known === undefined || environments > 0 || held > 0) return;
-    known.emptySinceMs ??= this.#options.clock.now();
+    known.vacated = known.mine;
     this.#planSoon();
   }
 
@@ -250,7 +258,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     const alive = known?.seen.death === undefined;
     const trouble = seen.trouble === undefined ? undefined : { ...seen.trouble, sinceMs: known?.trouble?.sinceMs ?? now };
     if (known === undefined) {
-      this.#pods.set(seen.name, { seen, expected: false, functionId: seen.functionId, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: now, emptySinceMs: undefined, trouble, removing: false });
+      this.#pods.set(seen.name, { seen, expected: false, functionId: seen.functionId, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: now, emptySinceMs: undefined, vacated: false, mine: false, trouble, removing: false });
     } else {
       const { size } = known.seen;
       Object.assign(known, { seen, expected: false, trouble, functionId: known.functionId ?? seen.functionId });
@@ -336,7 +344,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     const seen: ObservedPod = {
       name, family, size, uid: '', address: undefined, state: 'spare', functionId: undefined, createdAtMs: clock.now(), leaving: false, trouble: undefined, death: undefined, ended: false, resizeRefused: false,
     };
-    this.#pods.set(name, { seen, expected: true, functionId: undefined, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: clock.now(), emptySinceMs: undefined, trouble: undefined, removing: false });
+    this.#pods.set(name, { seen, expected: true, functionId: undefined, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: clock.now(), emptySinceMs: undefined, vacated: false, mine: false, trouble: undefined, removing: false });
     this.#creating++;
     try {
       await cluster.create({ name, family, size });
@@ -378,8 +386,11 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
 
   #supply(): readonly SupplyPod[] {
     const held = new Map(this.fleet.workers.map(({ worker, environments, held: all }) => [worker, Math.max(environments, all)]));
+    const now = this.#options.clock.now();
     return [...this.#pods.values()].map((known): SupplyPod => {
       const { seen } = known;
+      const environments = held.get(seen.name) ?? 0;
+      known.emptySinceMs = known.functionId !== undefined && environments === 0 ? (known.emptySinceMs ?? now) : undefined;
       return {
         name: seen.name,
         family: seen.family,
@@ -393,8 +404,9 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
         createdAtMs: seen.createdAtMs,
         joinedAtMs: known.joinedAtMs,
         heardAtMs: known.heardAtMs,
-        environments: held.get(seen.name) ?? 0,
+        environments,
         emptySinceMs: known.emptySinceMs,
+        vacated: known.vacated,
         trouble: known.trouble,
       };
     });

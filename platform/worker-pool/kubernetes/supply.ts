@@ -30,8 +30,10 @@ export interface SupplyPod {
   readonly heardAtMs: number;
   /** Environments in it, of all controllers. */
   readonly environments: number;
-  /** When the last environment in it left, where this controller knows. */
+  /** Since when this controller has seen it hold no environment, of a function that it serves. */
   readonly emptySinceMs: number | undefined;
+  /** The last environment in it was this controller's, and has left: nobody else will come. */
+  readonly vacated: boolean;
   readonly trouble: (PodTrouble & { readonly sinceMs: number }) | undefined;
 }
 
@@ -61,8 +63,8 @@ export const UNSCHEDULABLE_PATIENCE_MS = 10_000;
 export const SPARE_MS = 5_000;
 /** The same for one that cannot start: those who were told so are often back soon, and a cluster that grows goes by pods that wait. */
 export const TROUBLED_SPARE_MS = 30_000;
-/** A pod whose function is gone from it goes after so long where it may be another controller's to say. */
-export const EMPTY_MS = 5_000;
+/** A pod whose function is gone from it goes after so long where it may be another controller's to say: that one may only just have given it an environment. */
+export const EMPTY_MS = 10_000;
 /** A worker of which nothing was heard for so long is given up, in a pod that serves a function. */
 export const UNHEARD_MS = 60_000;
 /** From its making to its worker's first word. */
@@ -119,7 +121,7 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
   }
 
   for (const pod of snapshot.pods) {
-    if (!pod.leaving && (pod.death !== undefined || (!reserved.has(pod.name) && isOver(pod, lookAt)))) plan.remove.push(pod.name);
+    if (!pod.leaving && (pod.death !== undefined || (!reserved.has(pod.name) && isOver(pod, nowMs, lookAt)))) plan.remove.push(pod.name);
   }
   return { ...plan, nextLookAtMs };
 }
@@ -130,7 +132,7 @@ function best(pods: readonly SupplyPod[]): SupplyPod | undefined {
 }
 
 /** Whether a pod that nothing waits for is to go. */
-function isOver(pod: SupplyPod, lookAt: (atMs: number) => boolean): boolean {
+function isOver(pod: SupplyPod, nowMs: number, lookAt: (atMs: number) => boolean): boolean {
   if (pod.joinedAtMs === undefined) {
     if (pod.state === 'serving') return lookAt(pod.heardAtMs + UNHEARD_MS);
     return (pod.state === 'spare' && pod.trouble !== undefined && lookAt(pod.trouble.sinceMs + TROUBLED_SPARE_MS)) || lookAt(pod.createdAtMs + START_MAX_MS);
@@ -142,6 +144,6 @@ function isOver(pod: SupplyPod, lookAt: (atMs: number) => boolean): boolean {
     case 'spare':
       return lookAt(pod.joinedAtMs + SPARE_MS);
     case 'serving':
-      return lookAt(pod.emptySinceMs ?? pod.joinedAtMs + EMPTY_MS);
+      return pod.vacated || lookAt((pod.emptySinceMs ?? nowMs) + EMPTY_MS);
   }
 }

@@ -8,6 +8,8 @@ import { NODE_FLAGS, ROLES } from '../../../cli/roles/role.ts';
 import { readSettings, SETTINGS } from '../../../platform/configuration/settings.ts';
 import { RUNTIMES } from '../../../platform/model/runtimes.ts';
 import { METRICS } from '../../../platform/telemetry/metrics/catalogue.ts';
+import { workerVariables } from '../../../platform/worker-pool/kubernetes/manifests.ts';
+import { permissions } from '../../../platform/worker-pool/kubernetes/permissions.ts';
 import { mainContainer, NAMESPACE, ofKind, one, podOf, podsOf, readChart, render, ROOT, VALUE_SETS, variable, withoutHelm, workerTemplate, type Container, type KubernetesObject, type Labels, type Variable } from './rendering.ts';
 
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
@@ -40,9 +42,9 @@ describe('the chart and the code', { skip: withoutHelm }, () => {
         const names = (container.env ?? []).map((one) => one.name);
         assert.equal(new Set(names).size, names.length);
         const settings = readSettings(Object.fromEntries([...environment(container)]));
-        assert.ok(settings.store.startsWith('s3') && settings.cache.startsWith('redis'));
         assert.equal(settings.internalHost, '0.0.0.0');
         if (role === 'worker') return;
+        assert.ok(settings.store.startsWith('s3') && settings.cache.startsWith('redis'));
         assert.ok(settings.log.startsWith('kafka://'));
         assert.equal(settings.internalUrl, `http://192.0.2.7:${internalPort}`);
       });
@@ -66,13 +68,12 @@ describe('the chart and the code', { skip: withoutHelm }, () => {
       }
     });
 
-    test(`${name}: worker pods, which run other people's code, get no key to the rest of Sluice`, () => {
-      const given = (mainContainer(podOf(rendered, 'worker')).env ?? []).map((one) => one.name);
-      assert.deepEqual(given.filter((variableName) => /^SLUICE_(SECRET|JOIN_TOKEN|LOG|KAFKA_.*|POOL)$/.test(variableName)), []);
-      // The twin: a controller gets them.
-      assert.ok((mainContainer(podOf(rendered, 'controller')).env ?? []).some((one) => one.name === 'SLUICE_SECRET'));
-      const secrets = ofKind(rendered, 'Secret').filter(({ metadata }) => metadata.namespace !== NAMESPACE);
-      for (const { data = {} } of secrets) assert.deepEqual(Object.keys(data).sort(), ['redis-password', 's3-access-key', 's3-secret-key']);
+    test(`${name}: worker pods, which run other people's code, get no key to anything`, () => {
+      const fromSecrets = (role: string): readonly string[] => (mainContainer(podOf(rendered, role)).env ?? []).filter(({ valueFrom }) => JSON.stringify(valueFrom ?? {}).includes('secretKeyRef')).map((one) => one.name);
+      assert.deepEqual(fromSecrets('worker'), []);
+      // The twin: a controller gets some.
+      assert.ok(fromSecrets('controller').includes('SLUICE_SECRET'));
+      assert.deepEqual(ofKind(rendered, 'Secret').filter(({ metadata }) => metadata.namespace !== NAMESPACE), []);
     });
 
     test(`${name}: ports are the image's`, () => {
@@ -114,14 +115,7 @@ describe('the chart and the code', { skip: withoutHelm }, () => {
       const [role, ...others] = ofKind(rendered, 'Role');
       assert.deepEqual({ others, namespace: role?.metadata.namespace }, { others: [], namespace: functions });
       const workers = one(rendered, 'ConfigMap', '-workers').metadata.name;
-      assert.deepEqual(role?.['rules'], [
-        { apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch', 'create', 'patch', 'delete'] },
-        { apiGroups: [''], resources: ['pods/resize'], verbs: ['patch'] },
-        { apiGroups: ['apps'], resources: ['replicasets'], verbs: ['get', 'list', 'watch', 'create', 'patch', 'delete'] },
-        { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
-        { apiGroups: [''], resources: ['secrets'], resourceNames: [`${workers}-join`], verbs: ['create', 'patch'] },
-        { apiGroups: [''], resources: ['configmaps'], resourceNames: [workers], verbs: ['get'] },
-      ]);
+      assert.deepEqual(role?.['rules'], permissions(workers));
       const [binding] = ofKind(rendered, 'RoleBinding');
       assert.deepEqual(binding?.['subjects'], [{ kind: 'ServiceAccount', name: podOf(rendered, 'controller').spec.serviceAccountName, namespace: NAMESPACE }]);
       assert.deepEqual({ role: (binding?.['roleRef'] as { name: string }).name, namespace: binding?.metadata.namespace }, { role: role?.metadata.name, namespace: functions });
@@ -131,15 +125,14 @@ describe('the chart and the code', { skip: withoutHelm }, () => {
   test('the template of worker pods leaves to the controller what is the controller\'s', () => {
     const { metadata, spec } = workerTemplate(objects);
     assert.deepEqual(spec.containers.map(({ name }) => name), ['worker']);
-    assert.deepEqual({ restartPolicy: spec.restartPolicy, patience: spec.terminationGracePeriodSeconds }, { restartPolicy: 'Never', patience: 45 });
+    assert.deepEqual({ restartPolicy: spec.restartPolicy, patience: spec.terminationGracePeriodSeconds }, { restartPolicy: 'Always', patience: 45 });
     assert.deepEqual(spec.volumes?.map(({ name, emptyDir }) => ({ name, medium: emptyDir?.medium })), [{ name: 'tmp', medium: 'Memory' }, { name: 'data', medium: undefined }]);
     assert.deepEqual(spec.containers[0]?.volumeMounts, [{ name: 'tmp', mountPath: '/tmp' }, { name: 'data', mountPath: imageVariables.get('SLUICE_DATA') }]);
     assert.deepEqual(spec.containers[0]?.resources, { requests: { cpu: '50m' } });
     assert.deepEqual(Object.keys(metadata.labels).filter((label) => label.startsWith('sluice.dev/')), []);
     assert.deepEqual(['part-of', 'component'].map((label) => metadata.labels[`app.kubernetes.io/${label}`]), ['sluice', 'worker']);
     const given = new Set(spec.containers[0]?.env?.map(({ name }) => name));
-    assert.deepEqual(['SLUICE_WORKER_NAME', 'SLUICE_JOIN_TOKEN'].filter((name) => given.has(name)), []);
-    assert.equal(variable(mainContainer(podOf(everything, 'worker')), 'SLUICE_MAX_ENVIRONMENTS'), '4');
+    assert.deepEqual(workerVariables({ configMap: 'workers', environmentsPerPod: 1 }, 'nodejs').filter(({ name }) => given.has(name)), []);
   });
 
   test('defaults are the code\'s', () => {
@@ -154,9 +147,9 @@ describe('the chart and the code', { skip: withoutHelm }, () => {
 
   test('numbers are written out, and a role\'s own setting goes before that of all', () => {
     assert.equal(variable(mainContainer(podOf(everything, 'gateway')), 'SLUICE_TOPIC_RETENTION_MS'), '604800000');
-    const rendered = render({ settings: { SLUICE_LOG_LEVEL: 'warn' }, functions: { settings: { SLUICE_LOG_LEVEL: 'debug', SLUICE_PRESTARTED: 3 } } });
+    const rendered = render({ settings: { SLUICE_LOG_LEVEL: 'warn' }, functions: { settings: { SLUICE_LOG_LEVEL: 'debug', SLUICE_FUNCTION_LOG_DAYS: 3 } } });
     assert.deepEqual(ROLES.map((role) => variable(mainContainer(podOf(rendered, role)), 'SLUICE_LOG_LEVEL')), ['warn', 'warn', 'debug']);
-    assert.deepEqual(ROLES.map((role) => variable(mainContainer(podOf(rendered, role)), 'SLUICE_PRESTARTED')), [undefined, undefined, '3']);
+    assert.deepEqual(ROLES.map((role) => variable(mainContainer(podOf(rendered, role)), 'SLUICE_FUNCTION_LOG_DAYS')), [undefined, undefined, '3']);
   });
 
   test('images: one per role, and for the services those of docker-compose.yml', () => {
@@ -190,11 +183,6 @@ describe('the chart and the code', { skip: withoutHelm }, () => {
     const changed = render({ functions: { runtimeClassName: 'gvisor' } });
     assert.notEqual(annotation(changed), annotation(objects));
     assert.deepEqual(podOf(changed, 'gateway'), podOf(objects, 'gateway'));
-  });
-
-  test('the copy that worker pods get is of the same keys', () => {
-    const [s3, redis, copy] = ['-s3', '-redis', '-workers-services'].map((ending) => one(objects, 'Secret', ending).data ?? {});
-    assert.deepEqual(copy, { 's3-access-key': s3?.['access-key'], 's3-secret-key': s3?.['secret-key'], 'redis-password': redis?.['password'] });
   });
 
   test('alerts ask for metrics and labels that there are', () => {

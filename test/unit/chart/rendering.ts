@@ -181,7 +181,7 @@ const EVERYTHING: Values = {
   },
   controller: { ...PLACED, replicas: 2 },
   functions: {
-    ...PLACED, runtimeClassName: 'gvisor', settings: { SLUICE_PRESTARTED: 1 }, resourceQuota: { enabled: true }, limitRange: { enabled: true }, environmentsPerWorker: 4, stopPatienceMs: 60_500,
+    ...PLACED, runtimeClassName: 'gvisor', settings: { SLUICE_FUNCTION_LOG_DAYS: 3 }, resourceQuota: { enabled: true }, limitRange: { enabled: true }, environmentsPerWorker: 4, stopPatienceMs: 60_500,
     egress: [{ name: 'mail', functions: ['mailer'], egress: [{ to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: [{ protocol: 'TCP', port: 587 }] }] }, { name: 'all', egress: [{}] }],
   },
   networkPolicy: { clientsFrom: SOMEBODY, metricsFrom: SOMEBODY, kubernetesApiTo: [{ ipBlock: { cidr: '192.0.2.1/32' } }] },
@@ -195,7 +195,7 @@ const EXTERNAL: Values = {
   kafka: { bundled: { enabled: false }, brokers: ['a:9093', 'b:9094'], tls: { enabled: true, ca: PEM, clientCertificateSecret: 'kafka-client' }, sasl: { mechanism: 'scram-sha-256', existingSecret: 'kafka' } },
   s3: { bundled: { enabled: false }, url: 'https://s3.example.com', ca: PEM, existingSecret: 's3', publicUrl: 'https://public.example.com', region: 'eu-central-1' },
   redis: { bundled: { enabled: false }, url: 'rediss://redis.example.com/2', ca: PEM, existingSecret: 'redis' },
-  functions: { namespace: 'there', createNamespace: false, existingSecret: 'services' },
+  functions: { namespace: 'there', createNamespace: false },
   networkPolicy: { kafkaTo: SOMEBODY },
 };
 

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { isMap, parse, parseDocument } from 'yaml';
 import { chartValues } from '../../../docs/generate.ts';
 import { SETTINGS } from '../../../platform/configuration/settings.ts';
+import { workerVariables } from '../../../platform/worker-pool/kubernetes/manifests.ts';
 import { RUNTIMES } from '../../../platform/model/runtimes.ts';
 import { helm, readChart, render, trackedFiles, withoutHelm, withValues, type Values } from './rendering.ts';
 
@@ -80,7 +81,9 @@ describe('values.yaml, its schema and its descriptions', () => {
     assert.deepEqual([...set].filter((name) => !reserved.includes(name)), []);
     // Of the image, which knows its own folders and ports, and nobody else's business.
     const ofImage = ['SLUICE_HOST', 'SLUICE_PORT', 'SLUICE_DATA', 'SLUICE_CACHE_DIR', 'SLUICE_PYTHON', 'SLUICE_INTERNAL_HOST', 'SLUICE_INTERNAL_PORT'];
-    assert.deepEqual(reserved.filter((name) => !set.has(name)), ofImage);
+    // Of the controller, which adds them to the template.
+    const ofPool = workerVariables({ configMap: 'workers', environmentsPerPod: 1 }, 'nodejs').map(({ name }) => name);
+    assert.deepEqual(new Set(reserved.filter((name) => !set.has(name))), new Set([...ofImage, ...ofPool].filter((name) => !set.has(name))));
   });
 });
 
@@ -111,7 +114,6 @@ const REFUSED: readonly (readonly [what: string, values: Values, said: RegExp])[
   ['two Redises', { redis: { url: 'redis://a:1' } }, /set redis\.bundled\.enabled=false/],
   ['no Redis', { redis: { bundled: { enabled: false } } }, /needs redis\.url/],
   ['SASL without a name', { kafka: { bundled: { enabled: false }, brokers: ['a:1'], sasl: { mechanism: 'plain' } } }, /needs kafka\.sasl\.existingSecret/],
-  ['a Secret to copy that cannot be read', { s3: { bundled: { enabled: false }, url: 'https://s3.example.com', existingSecret: 'mine' } }, /here\/mine cannot be read.*functions\.existingSecret/],
   ['an Ingress for nobody', { gateway: { ingress: { enabled: true } } }, /gateway\.ingress\.host/],
   ['a certificate by nobody', { gateway: { ingress: { enabled: true, host: 'a.example.com' }, certificate: { enabled: true } } }, /issuerRef\.name/],
   ['a route from nowhere', { gateway: { httpRoute: { enabled: true } } }, /parentRefs/],
@@ -129,7 +131,7 @@ describe('what the chart refuses', { skip: withoutHelm }, () => {
   test('a counter-test: the same with the mistake mended is rendered', () => {
     for (const values of [
       { gateway: { replicas: 3 }, settings: { SLUICE_LOG_LEVEL: 'info', SLUICE_PARTITIONS: 8 } },
-      { s3: { bundled: { enabled: false }, url: 'https://s3.example.com', existingSecret: 'mine' }, functions: { existingSecret: 'theirs' } },
+      { s3: { bundled: { enabled: false }, url: 'https://s3.example.com', existingSecret: 'mine' } },
       { kafka: { bundled: { enabled: false }, brokers: ['a:1'], sasl: { mechanism: 'plain', existingSecret: 'kafka' } }, global: { anything: 1 } },
     ]) assert.ok(render(values).length > 15);
   });

@@ -38,7 +38,7 @@ test('admission: a slot is given while function, account and unreserved pool hav
 test('starts: one per waiting invocation, less what environments in use take before a start would be ready', () => {
   const began = (agoMs: number): EnvironmentInUse => ({ startedWorkAtMs: 1_000 - agoMs, respondedAtMs: undefined });
   const answered = (agoMs: number): EnvironmentInUse => ({ startedWorkAtMs: 0, respondedAtMs: 1_000 - agoMs });
-  const table: [string, { waiting: number; starting: number; meanDurationMs: number; inUse: EnvironmentInUse[] }, number][] = [
+  const table: [string, { waiting: number; starting: number; comingUp?: { startedAtMs: number }[]; meanDurationMs: number; inUse: EnvironmentInUse[] }, number][] = [
     ['nothing waits', { waiting: 0, starting: 0, meanDurationMs: 50, inUse: [] }, 0],
     ['nobody is there', { waiting: 3, starting: 0, meanDurationMs: 50, inUse: [] }, 3],
     ['some start already', { waiting: 3, starting: 2, meanDurationMs: 50, inUse: [] }, 1],
@@ -51,19 +51,25 @@ test('starts: one per waiting invocation, less what environments in use take bef
     ['one that is a little late', { waiting: 1, starting: 0, meanDurationMs: 10, inUse: [began(20)] }, 0],
     ['short work: one takes many', { waiting: 9, starting: 0, meanDurationMs: 10, inUse: [began(0)] }, 0],
     ['short work: but not that many', { waiting: 14, starting: 0, meanDurationMs: 10, inUse: [began(0)] }, 4],
+    ['one that starts is ahead by what it takes until then', { waiting: 4, starting: 1, comingUp: [{ startedAtMs: 940 }], meanDurationMs: 20, inUse: [] }, 0],
+    ['but by no more', { waiting: 5, starting: 1, comingUp: [{ startedAtMs: 940 }], meanDurationMs: 20, inUse: [] }, 1],
+    ['one that has just begun is ahead by nothing', { waiting: 4, starting: 1, comingUp: [{ startedAtMs: 1_000 }], meanDurationMs: 20, inUse: [] }, 3],
+    ['one that starts for long work is ahead by nothing', { waiting: 4, starting: 1, comingUp: [{ startedAtMs: 940 }], meanDurationMs: 100, inUse: [] }, 3],
+    ['one whose start takes twice as long as others is not counted on', { waiting: 4, starting: 1, comingUp: [{ startedAtMs: 800 }], meanDurationMs: 20, inUse: [] }, 3],
+    ['those that start and those in use', { waiting: 8, starting: 1, comingUp: [{ startedAtMs: 940 }], meanDurationMs: 20, inUse: [answered(0)] }, 0],
   ];
-  for (const [name, snapshot, expected] of table) assert.equal(startsWanted({ ...snapshot, startMs: 100, nowMs: 1_000 }).count, expected, name);
+  for (const [name, snapshot, expected] of table) assert.equal(startsWanted({ comingUp: [], ...snapshot, startMs: 100, nowMs: 1_000 }).count, expected, name);
 });
 
 test('starts: what was left to expectation is looked at again', () => {
   const inUse = [{ startedWorkAtMs: 900, respondedAtMs: undefined }];
-  assert.deepEqual(startsWanted({ waiting: 1, starting: 0, meanDurationMs: 120, startMs: 100, inUse, nowMs: 1_000 }), { count: 0, recheckAtMs: 1_020 });
-  assert.equal(startsWanted({ waiting: 1, starting: 0, meanDurationMs: 300, startMs: 100, inUse, nowMs: 1_000 }).recheckAtMs, Infinity);
+  assert.deepEqual(startsWanted({ waiting: 1, starting: 0, comingUp: [], meanDurationMs: 120, startMs: 100, inUse, nowMs: 1_000 }), { count: 0, recheckAtMs: 1_020 });
+  assert.equal(startsWanted({ waiting: 1, starting: 0, comingUp: [], meanDurationMs: 300, startMs: 100, inUse, nowMs: 1_000 }).recheckAtMs, Infinity);
 });
 
 test('starts: never more than invocations wait, whatever was measured', () => {
   const environment = fc.record({ startedWorkAtMs: fc.double({ min: 0, max: 1_000, noNaN: true }), respondedAtMs: fc.option(fc.double({ min: 0, max: 1_000, noNaN: true }), { nil: undefined }) });
-  const snapshot = fc.record({ waiting: fc.nat(1_000), starting: fc.nat(100), meanDurationMs: fc.double({ min: 0, max: 1e6, noNaN: true }), startMs: fc.double({ min: 0, max: 1e6, noNaN: true }), inUse: fc.array(environment, { maxLength: 20 }) });
+  const snapshot = fc.record({ waiting: fc.nat(1_000), starting: fc.nat(100), comingUp: fc.array(fc.record({ startedAtMs: fc.double({ min: 0, max: 1_000, noNaN: true }) }), { maxLength: 20 }), meanDurationMs: fc.double({ min: 0, max: 1e6, noNaN: true }), startMs: fc.double({ min: 0, max: 1e6, noNaN: true }), inUse: fc.array(environment, { maxLength: 20 }) });
   fc.assert(
     fc.property(snapshot, (given) => {
       const { count, recheckAtMs } = startsWanted({ ...given, nowMs: 1_000 });

@@ -6,11 +6,10 @@
 
 {{/*
 A PodTemplateSpec, from which the controller makes pods. It adds names, the pool's labels, memory, the size of /tmp, SLUICE_WORKER_NAME, SLUICE_JOIN_TOKEN and the owner.
-A worker runs other people's code: it gets neither SLUICE_SECRET nor Kafka's credentials nor a service account's token.
+A worker runs other people's code: it gets no credentials of anything, nor a service account's token. Controllers hand it what it may have.
 */}}
 {{- define "sluice.workerPod" -}}
 {{- $context := dict "root" . "role" "worker" "component" "worker" "values" .Values.functions -}}
-{{- $secret := include "sluice.workerSecretName" . -}}
 metadata:
   labels:
     {{- include "sluice.podLabels" $context | nindent 4 }}
@@ -19,7 +18,8 @@ metadata:
     kubectl.kubernetes.io/default-container: worker
     {{- with .Values.functions.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
 spec:
-  restartPolicy: Never
+  # As a ReplicaSet wants it. A pod whose worker ended after it had a function is taken away.
+  restartPolicy: Always
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ add (div (add (int64 .Values.functions.stopPatienceMs) 999) 1000) 20 }}
@@ -40,13 +40,10 @@ spec:
           value: http://{{ include "sluice.fullname" . }}-controller.{{ .Release.Namespace }}.svc:9401
         - name: SLUICE_ENDPOINT_URL
           value: http://{{ include "sluice.fullname" . }}-gateway.{{ .Release.Namespace }}.svc:{{ .Values.gateway.service.port }}
-        {{- include "sluice.serviceSettings" . | nindent 8 }}
-        {{- include "sluice.fromSecret" (list "SLUICE_S3_ACCESS_KEY" $secret "s3-access-key") | nindent 8 }}
-        {{- include "sluice.fromSecret" (list "SLUICE_S3_SECRET_KEY" $secret "s3-secret-key") | nindent 8 }}
-        {{- include "sluice.fromSecret" (list "SLUICE_REDIS_USERNAME" $secret "redis-username" "optional") | nindent 8 }}
-        {{- include "sluice.fromSecret" (list "SLUICE_REDIS_PASSWORD" $secret "redis-password" "optional") | nindent 8 }}
-        - name: SLUICE_MAX_ENVIRONMENTS
-          value: {{ include "sluice.text" .Values.functions.environmentsPerWorker }}
+        {{- if include "sluice.workerAuthorities" . }}
+        - name: SLUICE_S3_CA_FILE
+          value: /etc/sluice/authorities/s3.pem
+        {{- end }}
         - name: SLUICE_STOP_PATIENCE_MS
           value: {{ include "sluice.text" .Values.functions.stopPatienceMs }}
         {{- with include "sluice.freeSettings" (merge (dict) .Values.functions.settings .Values.settings) | trim }}{{ . | nindent 8 }}{{ end }}

@@ -1,0 +1,288 @@
+/**
+ * The chart on a real cluster: installed, used, scaled from nothing and back, its parts killed and upgraded under load, and taken away without a trace. Each test prints its counts.
+ */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { CloudWatchLogsClient, FilterLogEventsCommand } from '@aws-sdk/client-cloudwatch-logs';
+import type { LambdaClient } from '@aws-sdk/client-lambda';
+import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import { CREDENTIALS, inheritedVariables, lambdaClient } from '../../support/access.ts';
+import { awsPython } from '../../support/aws-python.ts';
+import { deploy, invoke, result } from '../../support/functions.ts';
+import { apply, images, kubectl, ReleasedSluice, until, whyNoCluster, type SeenPod } from '../../support/kubernetes.ts';
+import { zip } from '../../support/packages.ts';
+import { steadyLoad, type LoadReport } from '../faults/load.ts';
+
+const run = promisify(execFile);
+const PER_SEC = 20;
+const DEADLINE_MS = 60_000;
+const BURST = 30;
+const KEEP_ALIVE_MS = 6_000;
+
+/** Leaves the mark of each invocation in a bucket, where they can be counted. */
+const MARKS = `
+exports.handler = async (event) => {
+  if (event.mark) {
+    // As an SDK does: a gateway that is gone without a word is not waited for.
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const { status } = await fetch(process.env.AWS_ENDPOINT_URL + '/marks/' + event.mark, { method: 'PUT', body: 'ran', signal: AbortSignal.timeout(2000) });
+        if (status === 200) break;
+        throw new Error('The mark was not taken: ' + status);
+      } catch (error) {
+        if (attempt === 4) throw error;
+      }
+    }
+  }
+  return { name: process.env.AWS_LAMBDA_FUNCTION_NAME };
+};`;
+const SLEEPS = 'exports.handler = async ({ ms = 0 }) => { await new Promise((resolve) => setTimeout(resolve, ms)); return { pod: require("node:os").hostname() }; };';
+const EATS = 'exports.handler = async () => { const eaten = []; for (;;) { eaten.push(Buffer.alloc(8 * 1024 * 1024, 1)); await new Promise((resolve) => setTimeout(resolve, 20)); } };';
+const LOOKS = `
+const fs = require('fs');
+const attempt = (action) => { try { return action(); } catch (error) { return error.code; } };
+const secrets = () => {
+  const found = [];
+  for (const pid of fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name))) {
+    const text = attempt(() => fs.readFileSync('/proc/' + pid + '/environ', 'latin1')) || '';
+    for (const entry of text.split('\\0')) if (/^SLUICE_.*(SECRET|ACCESS_KEY|PASSWORD|USERNAME)/.test(entry)) found.push(entry.split('=')[0]);
+  }
+  return found;
+};
+exports.handler = async () => ({
+  uid: process.getuid(), secrets: secrets(), root: attempt(() => fs.writeFileSync('/opt/sluice/x', '')), tmp: attempt(() => fs.writeFileSync('/tmp/x', 'y')),
+  token: fs.existsSync('/var/run/secrets/kubernetes.io/serviceaccount/token'),
+});`;
+
+const reason = await whyNoCluster();
+if (reason !== undefined) process.stderr.write(`NOT TESTED: the chart on a cluster, since ${reason}.\n`);
+
+describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }, () => {
+  const release = new ReleasedSluice();
+  const table: string[] = [];
+  let lambda: LambdaClient;
+  let s3: S3Client;
+
+  const say = (what: string, counts: Readonly<Record<string, number | string>>): void => {
+    const line = `${what}: ${Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(', ')}`;
+    table.push(line);
+    process.stderr.write(`${line}\n`);
+  };
+  const serving = async (name: string): Promise<readonly SeenPod[]> => (await release.pods('sluice.dev/state=serving')).filter((pod) => pod.function === name && !pod.leaving);
+  const marks = async (): Promise<ReadonlySet<string>> => {
+    const keys: string[] = [];
+    for (let token: string | undefined; ; ) {
+      const page = await s3.send(new ListObjectsV2Command({ Bucket: 'marks', ...(token === undefined ? {} : { ContinuationToken: token }) }));
+      keys.push(...(page.Contents ?? []).map(({ Key = '' }) => Key));
+      token = page.NextContinuationToken;
+      if (token === undefined) return new Set(keys);
+    }
+  };
+  /** Steady load while something happens, and then until all of what was accepted has run. */
+  const under = async (what: string, happening: () => Promise<void>): Promise<LoadReport> => {
+    const stop = new AbortController();
+    const load = steadyLoad({ gateways: [release.url], functionName: 'marks', perSec: PER_SEC, deadlineMs: DEADLINE_MS, signal: stop.signal });
+    try {
+      await happening();
+    } finally {
+      stop.abort();
+    }
+    const report = await load;
+    const executed = await until('every accepted event has run', async () => {
+      const seen = await marks();
+      return report.accepted.every((mark) => seen.has(mark)) ? report.accepted.length : undefined;
+    });
+    say(what, { sent: report.sent, answered: report.syncAnswered, accepted: report.accepted.length, executed, failed: [...report.errors].map(([error, count]) => `${count} × ${error}`).join(', ') || 0, 'slowest ms': Math.round(report.slowestSyncMs) });
+    assert.equal(report.late, 0, 'nobody waited beyond the deadline');
+    return report;
+  };
+
+  before(async () => {
+    const tag = await images();
+    const startedAt = performance.now();
+    await release.install([
+      `image.tag=${tag}`, 'persistence.enabled=false', 'gateway.replicas=2', 'controller.replicas=2', 'functions.warmPodMemoryMiB=128', 'functions.resources.requests.cpu=5m',
+      'gateway.resources.requests.cpu=20m', 'controller.resources.requests.cpu=20m', 'kafka.bundled.resources.requests.cpu=20m', 's3.bundled.resources.requests.cpu=20m',
+      `settings.SLUICE_KEEP_ALIVE_MIN_MS=${KEEP_ALIVE_MS}`, `settings.SLUICE_KEEP_ALIVE_MAX_MS=${KEEP_ALIVE_MS}`,
+    ]);
+    say('install', { seconds: Math.round((performance.now() - startedAt) / 1_000) });
+    lambda = lambdaClient(release.url);
+    s3 = new S3Client({ endpoint: release.url, region: 'us-east-1', credentials: CREDENTIALS, forcePathStyle: true });
+    await s3.send(new CreateBucketCommand({ Bucket: 'marks' }));
+    await deploy(lambda, { name: 'marks', files: { 'index.js': MARKS }, Timeout: 30 });
+    await deploy(lambda, { name: 'sleeps', files: { 'index.js': SLEEPS }, Timeout: 60 });
+  });
+  after(async () => {
+    lambda?.destroy();
+    s3?.destroy();
+    process.stderr.write(`\n${table.map((line) => `  ${line}\n`).join('')}`);
+    await kubectl('delete', 'namespace', release.namespace, release.functionsNamespace, '--ignore-not-found', '--wait=false');
+  });
+
+  test('helm test deploys and invokes a function', async () => {
+    assert.match(await release.test(), /Phase:\s+Succeeded/);
+  });
+
+  test('Node and Python functions are deployed and invoked by the AWS CLI', async (t) => {
+    const python = await awsPython();
+    if (python === undefined) {
+      t.skip('there is no python3');
+      return;
+    }
+    const folder = await mkdtemp(join(tmpdir(), 'sluice-e2e-'));
+    t.after(() => rm(folder, { recursive: true, force: true }));
+    const aws = async (...args: readonly string[]): Promise<string> =>
+      (await run(python.executable('aws'), [...args, '--endpoint-url', release.url, '--region', 'us-east-1'], { env: { ...inheritedVariables(), AWS_ACCESS_KEY_ID: 'any', AWS_SECRET_ACCESS_KEY: 'any' } })).stdout;
+    for (const [name, runtime, files] of [
+      ['cli-node', 'nodejs24.x', { 'index.js': 'exports.handler = async (event) => ({ hello: event.name });' }],
+      ['cli-python', 'python3.12', { 'index.py': 'def handler(event, context):\n    return {"hello": event["name"]}\n' }],
+    ] as const) {
+      await writeFile(join(folder, `${name}.zip`), await zip(files));
+      await aws('lambda', 'create-function', '--function-name', name, '--runtime', runtime, '--handler', 'index.handler', '--role', 'arn:aws:iam::000000000000:role/any', '--zip-file', `fileb://${join(folder, `${name}.zip`)}`);
+      await writeFile(join(folder, 'event.json'), '{"name":"pods"}');
+      await aws('lambda', 'wait', 'function-active-v2', '--function-name', name);
+      await aws('lambda', 'invoke', '--function-name', name, '--payload', `fileb://${join(folder, 'event.json')}`, join(folder, 'out.json'));
+      assert.deepEqual(JSON.parse(await readFile(join(folder, 'out.json'), 'utf8')), { hello: 'pods' });
+    }
+    assert.deepEqual(new Set((await release.pods('sluice.dev/state=serving')).map(({ function: name }) => name)).has('cli-python'), true);
+  });
+
+  test('an event runs, with a payload that lies in the object store too, and what a function prints is in its log', async () => {
+    await invoke(lambda, 'marks', { mark: 'one-event' }, { InvocationType: 'Event' });
+    await invoke(lambda, 'marks', { mark: 'large-event', filling: 'x'.repeat(200_000) }, { InvocationType: 'Event' });
+    await until('both events have run', async () => {
+      const seen = await marks();
+      return seen.has('one-event') && seen.has('large-event') ? true : undefined;
+    });
+    const logs = new CloudWatchLogsClient({ endpoint: release.url, region: 'us-east-1', credentials: CREDENTIALS });
+    await until('the REPORT lines are in the log', async () => {
+      const { events = [] } = await logs.send(new FilterLogEventsCommand({ logGroupName: '/aws/lambda/marks' }));
+      return events.filter(({ message }) => message?.startsWith('REPORT')).length >= 2 ? true : undefined;
+    });
+    logs.destroy();
+  });
+
+  test('a function finds no credentials of the platform, no service account, and a root file system that it cannot write', async () => {
+    await deploy(lambda, { name: 'looks', files: { 'index.js': LOOKS } });
+    assert.deepEqual(await result(lambda, 'looks'), { uid: 10_001, secrets: [], root: 'EROFS', token: false });
+  });
+
+  test(`from nothing to ${BURST} environments, and back to nothing`, async () => {
+    const startedAt = performance.now();
+    const madeBefore = await release.controllerMetric('sluice_pod_changes_total{change="created"}');
+    const requestsBefore = await release.controllerMetric('sluice_kubernetes_requests_total');
+    const answers = await Promise.allSettled(Array.from({ length: BURST }, () => invoke(lambda, 'sleeps', { ms: 15_000 })));
+    const pods = new Set(answers.flatMap((answer) => (answer.status === 'fulfilled' ? [(JSON.parse(answer.value.text) as { pod: string }).pod] : [])));
+    const failed = answers.filter(({ status }) => status === 'rejected').length;
+    const seconds = Math.round((performance.now() - startedAt) / 1_000);
+    await until('no pod serves the function any more', async () => ((await serving('sleeps')).length === 0 ? true : undefined));
+    const spare = (await release.pods('sluice.dev/state=spare')).length;
+    const made = (await release.controllerMetric('sluice_pod_changes_total{change="created"}')) - madeBefore;
+    const requests = (await release.controllerMetric('sluice_kubernetes_requests_total')) - requestsBefore;
+    say(`burst of ${BURST}`, { answered: answers.length - failed, failed, pods: pods.size, seconds, 'spare pods left': spare, 'pods made': made, 'API requests per pod': (requests / made).toFixed(1) });
+    assert.equal(failed, 0);
+  });
+
+  test('a controller is killed under load', async () => {
+    const report = await under('kill a controller', async () => {
+      const [victim = ''] = await release.podsOf('controller');
+      await kubectl('delete', 'pod', victim, '--namespace', release.namespace, '--grace-period=0', '--force');
+      await kubectl('rollout', 'status', 'deployment/sluice-controller', '--namespace', release.namespace, '--timeout=120s');
+    });
+    assert.equal(report.errors.size, 0);
+  });
+
+  test('a gateway is killed under load: its own callers see a broken connection, and nobody else', async () => {
+    const report = await under('kill a gateway', async () => {
+      const [victim = ''] = await release.podsOf('gateway');
+      await kubectl('delete', 'pod', victim, '--namespace', release.namespace, '--grace-period=0', '--force');
+      await kubectl('rollout', 'status', 'deployment/sluice-gateway', '--namespace', release.namespace, '--timeout=120s');
+    });
+    for (const error of report.errors.keys()) assert.match(error, /^(ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT|EHOSTUNREACH|socket hang up)$/);
+  });
+
+  test('worker pods are deleted under load', async () => {
+    const report = await under('kill worker pods', async () => {
+      await until('somebody serves', async () => ((await serving('marks')).length > 0 ? true : undefined));
+      for (const { name } of await serving('marks')) await kubectl('delete', 'pod', name, '--namespace', release.functionsNamespace, '--grace-period=0', '--force');
+      await until('another serves', async () => ((await serving('marks')).some(({ ready }) => ready) ? true : undefined));
+    });
+    for (const error of report.errors.keys()) assert.match(error, /^5\d\d /);
+  });
+
+  test('worker pods are evicted from a cordoned node under load, in order: no invocation fails', async (t) => {
+    const [node = ''] = (await kubectl('get', 'nodes', '--output', 'jsonpath={.items[*].metadata.name}')).split(' ');
+    t.after(() => kubectl('uncordon', node));
+    const report = await under('cordon and evict', async () => {
+      await until('somebody serves', async () => ((await serving('marks')).length > 0 ? true : undefined));
+      await kubectl('cordon', node);
+      for (const { name } of await release.pods()) await evict(release.functionsNamespace, name);
+      await kubectl('uncordon', node);
+      await until('another serves', async () => ((await serving('marks')).some(({ ready }) => ready) ? true : undefined));
+    });
+    assert.equal(report.errors.size, 0);
+  });
+
+  test('an upgrade under load fails no invocation', async () => {
+    const report = await under('helm upgrade', () => release.upgrade(['functions.podAnnotations.upgraded=yes', 'gateway.podAnnotations.upgraded=yes']));
+    assert.equal(report.errors.size, 0);
+    assert.ok((await release.pods('sluice.dev/state=warm')).length > 0);
+  });
+
+  test('a function that takes more memory than it has is told so, and the next invocation runs', async () => {
+    await deploy(lambda, { name: 'eats', files: { 'index.js': EATS }, MemorySize: 128, Timeout: 30 });
+    const { output, text } = await invoke(lambda, 'eats');
+    assert.equal(output.FunctionError, 'Unhandled');
+    assert.match(text, /Runtime\.(ExitError|OutOfMemory)/);
+    assert.deepEqual(await result(lambda, 'marks'), { name: 'marks' });
+  });
+
+  test('a function that needs more memory than waiting pods have gets it', async () => {
+    await deploy(lambda, { name: 'large', files: { 'index.js': SLEEPS }, MemorySize: 512 });
+    const { pod } = await result<{ pod: string }>(lambda, 'large');
+    const limit = await kubectl('get', 'pod', pod, '--namespace', release.functionsNamespace, '--output', 'jsonpath={.spec.containers[0].resources.limits.memory}');
+    assert.equal(limit, '1216Mi');
+  });
+
+  test('where the quota is exhausted callers hear so, and are served when it is not', async () => {
+    const used = (await release.pods()).length;
+    await apply({ apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'few', namespace: release.functionsNamespace }, spec: { hard: { pods: String(used) } } });
+    await until('the quota is in force', async () => ((await kubectl('get', 'resourcequota', 'few', '--namespace', release.functionsNamespace, '--output', 'jsonpath={.status.used.pods}')) === '' ? undefined : true));
+    const answers = await Promise.allSettled(Array.from({ length: used + 4 }, (_, index) => invokeNew(lambda, `quota-${index}`)));
+    const refused = answers.flatMap((answer) => (answer.status === 'rejected' ? [(answer.reason as Error).message] : []));
+    await kubectl('delete', 'resourcequota', 'few', '--namespace', release.functionsNamespace);
+    say('quota exhausted', { sent: answers.length, answered: answers.length - refused.length, refused: refused.length });
+    assert.ok(refused.length > 0);
+    for (const message of refused) assert.match(message, /exceeded quota: few/);
+    await invoke(lambda, `quota-${answers.length - 1}`);
+  });
+
+  test('uninstalled, nothing is left', async () => {
+    await release.uninstall();
+    const left = await until('everything is gone', async () => {
+      const names = await kubectl('get', 'all,secrets,configmaps,persistentvolumeclaims,roles,rolebindings,networkpolicies', '--namespace', release.namespace, '--output', 'name');
+      const others = names.split('\n').filter((name) => name !== '' && name !== 'configmap/kube-root-ca.crt');
+      return others.length === 0 ? others : undefined;
+    });
+    assert.deepEqual(left, []);
+    await until('the functions\' namespace is gone', async () => ((await kubectl('get', 'namespace', release.functionsNamespace, '--ignore-not-found', '--output', 'name')) === '' ? true : undefined));
+  });
+});
+
+async function invokeNew(lambda: LambdaClient, name: string): Promise<void> {
+  await deploy(lambda, { name, files: { 'index.js': 'exports.handler = async () => 1;' }, Timeout: 10 });
+  await invoke(lambda, name);
+}
+
+/** As `kubectl drain` does with one pod. */
+async function evict(namespace: string, name: string): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-evict-'));
+  const file = join(folder, 'eviction.json');
+  await writeFile(file, JSON.stringify({ apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } }));
+  await kubectl('create', '--raw', `/api/v1/namespaces/${namespace}/pods/${name}/eviction`, '--filename', file).finally(() => rm(folder, { recursive: true, force: true }));
+}
