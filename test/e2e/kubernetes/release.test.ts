@@ -161,7 +161,10 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
     });
     const logs = new CloudWatchLogsClient({ endpoint: release.url, region: 'us-east-1', credentials: CREDENTIALS });
     await until('the REPORT lines are in the log', async () => {
-      const { events = [] } = await logs.send(new FilterLogEventsCommand({ logGroupName: '/aws/lambda/marks' }));
+      const { events = [] } = await logs.send(new FilterLogEventsCommand({ logGroupName: '/aws/lambda/marks' })).catch((error: unknown) => {
+        if ((error as Error).name === 'ResourceNotFoundException') return {};
+        throw error;
+      });
       return events.filter(({ message }) => message?.startsWith('REPORT')).length >= 2 ? true : undefined;
     });
     logs.destroy();
