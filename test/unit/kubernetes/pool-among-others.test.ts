@@ -37,6 +37,14 @@ test('a pod that another controller was quicker to take sends the environment ba
   assert.deepEqual([departures(made), made.cluster.created], [[], []]);
 });
 
+test('a pod that another controller has taken is that one\'s, also when its environment was sent back', { todo: 'it counts as one of this function, whose last environment has left: it is removed under the other\'s' }, async () => {
+  const made = await bench();
+  const [p, q] = [await warmPod(made, 'p'), await warmPod(made, 'q')];
+  await start(made, 1);
+  await sendBack(made, (await opened(p)).length > 0 ? p : q, 'f0');
+  assert.deepEqual(made.cluster.removed, []);
+});
+
 for (const memoryMiB of [128, 512]) {
   test(`where there is no other warm one (of ${memoryMiB} MiB) a pod is made, and the one that is taken is let alone`, { todo: 'it is taken for an empty one of this function that is too small, and told to have this size, be it less than it has' }, async () => {
     const made = await bench();

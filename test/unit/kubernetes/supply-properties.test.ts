@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { planSupply, type Need, type SupplyPlan, type SupplyPod, type SupplySnapshot } from '../../../platform/worker-pool/kubernetes/supply.ts';
+import { JOIN_MS, planSupply, START_MAX_MS, type Need, type SupplyPlan, type SupplyPod, type SupplySnapshot } from '../../../platform/worker-pool/kubernetes/supply.ts';
 
 const NOW = 1_700_000_000_000;
 /** Everything in a plan that could be done about needs: no limit stands in the way. */
@@ -20,13 +20,13 @@ const needs = fc.array(need, { maxLength: 8 }).map((several) => several.map((one
 const trouble = fc.option(fc.record({ message: fc.constant('Trouble.'), lasting: fc.boolean(), sinceMs: atMs }), { nil: undefined, freq: 3 });
 const unheard: fc.Arbitrary<Omit<SupplyPod, 'name'>> = fc.record({
   family, size, trouble, state: fc.constantFrom('warm', 'spare', 'serving'), functionId, resizingTo: fc.constant(undefined), resizeRefused: fc.constant(false), leaving: fc.boolean(),
-  death: fc.option(fc.constant('Dead.'), { nil: undefined, freq: 4 }), createdAtMs: atMs, joinedAtMs: fc.constant(undefined), heardAtMs: atMs, environments: fc.constant(0), emptySinceMs: fc.constant(undefined), vacated: fc.constant(false),
+  death: fc.option(fc.constant('Dead.'), { nil: undefined, freq: 4 }), createdAtMs: atMs, joinedAtMs: fc.constant(undefined), heardAtMs: atMs, environments: fc.constant(0), emptySinceMs: fc.constant(undefined), vacated: fc.constant(false), madeFor: fc.option(functionId, { nil: undefined }),
 });
 /** What could be placed has been: those that are empty are too small for whatever waits. */
 const joined: fc.Arbitrary<Omit<SupplyPod, 'name'>> = fc.record({
   family, trouble: fc.constant(undefined), state: fc.constantFrom('warm', 'spare', 'serving'), functionId, size: fc.record({ memoryMiB: fc.constant(64), tmpMiB: fc.constantFrom(512, 1_024) }),
   resizingTo: fc.option(size, { nil: undefined }), resizeRefused: fc.boolean(), leaving: fc.boolean(), death: fc.option(fc.constant('Dead.'), { nil: undefined, freq: 4 }), createdAtMs: atMs, joinedAtMs: atMs,
-  heardAtMs: fc.constant(NOW), environments: fc.nat(2), emptySinceMs: atMs, vacated: fc.boolean(),
+  heardAtMs: fc.constant(NOW), environments: fc.nat(2), emptySinceMs: atMs, vacated: fc.boolean(), madeFor: fc.option(functionId, { nil: undefined }),
 });
 const pods = fc.array(fc.oneof(unheard, joined), { maxLength: 8 }).map((several) => several.map((pod, index): SupplyPod => ({ ...pod, name: `p${index}`, functionId: pod.state === 'serving' ? pod.functionId : undefined })));
 const snapshots: fc.Arbitrary<SupplySnapshot> = fc.record({ needs, pods, maxPods: fc.oneof(fc.nat(8), fc.constant(UNLIMITED)), environmentsPerPod: fc.integer({ min: 1, max: 3 }), nowMs: fc.constant(NOW) });
@@ -39,7 +39,7 @@ function always(what: string, holds: (snapshot: SupplySnapshot, plan: SupplyPlan
 function after({ pods: before, needs: waiting, ...rest }: SupplySnapshot, plan: SupplyPlan): SupplySnapshot {
   const given = new Set(plan.giveUp.map(({ environmentId }) => environmentId));
   const made = plan.create.map((ordered, index): SupplyPod => ({
-    name: `made${index}`, family: ordered.family, size: ordered.size, state: 'spare', functionId: undefined, resizingTo: undefined, resizeRefused: false, leaving: false, death: undefined, createdAtMs: NOW,
+    name: `made${index}`, family: ordered.family, size: ordered.size, state: 'spare', functionId: undefined, madeFor: ordered.functionId, resizingTo: undefined, resizeRefused: false, leaving: false, death: undefined, createdAtMs: NOW,
     joinedAtMs: undefined, heardAtMs: NOW, environments: 0, emptySinceMs: undefined, vacated: false, trouble: undefined,
   }));
   const kept = before.map((pod): SupplyPod => ({ ...pod, leaving: pod.leaving || plan.remove.includes(pod.name), resizingTo: plan.resize.find(({ name }) => name === pod.name)?.size ?? pod.resizingTo }));
@@ -91,14 +91,14 @@ always('a plan that has been carried out leaves nothing to make, where all are a
   leavesNothingToMake({ ...snapshot, needs: snapshot.needs.map((one) => ({ ...one, ...alike })), pods: coming.map((pod) => ({ ...pod, ...alike, trouble: undefined })) });
 });
 
-test('a plan that has been carried out leaves nothing to make, whatever there is', { todo: 'what was made for one need may be taken by another, whose own then fits nobody' }, () => {
+test('a plan that has been carried out leaves nothing to make, whatever there is', () => {
   fc.assert(fc.property(snapshots, leavesNothingToMake), { numRuns: 1_000 });
 });
 
 always('no more is made than waits and does not wait for what comes', (snapshot) => {
   const { environmentsPerPod } = snapshot;
   const alike = snapshot.needs.map((one): Need => ({ ...one, functionId: 'f', family: 'nodejs', size: { memoryMiB: 128, tmpMiB: 512 } }));
-  const coming = snapshot.pods.filter(({ family: of, joinedAtMs, functionId: its, leaving, death, state }) => of === 'nodejs' && joinedAtMs === undefined && (its ?? 'f') === 'f' && !leaving && (death === undefined || state === 'spare'));
+  const coming = snapshot.pods.filter(({ family: of, joinedAtMs, heardAtMs, functionId: its, leaving, death, state }) => of === 'nodejs' && heardAtMs + (its === undefined ? START_MAX_MS : JOIN_MS) > NOW && joinedAtMs === undefined && (its ?? 'f') === 'f' && !leaving && (death === undefined || state === 'spare'));
   const { create } = planSupply({ ...snapshot, maxPods: UNLIMITED, needs: alike, pods: coming });
   assert.equal(create.length, Math.max(0, Math.ceil(alike.length / environmentsPerPod) - coming.length));
 });
