@@ -9,6 +9,7 @@ import { readSettings, SETTINGS } from '../../../platform/configuration/settings
 import { RUNTIMES } from '../../../platform/model/runtimes.ts';
 import { METRICS } from '../../../platform/telemetry/metrics/catalogue.ts';
 import { workerVariables } from '../../../platform/worker-pool/kubernetes/manifests.ts';
+import { COMPONENT, LABEL, PART_OF, TMP_VOLUME, WORKER_CONTAINER } from '../../../platform/worker-pool/kubernetes/labels.ts';
 import { permissions } from '../../../platform/worker-pool/kubernetes/permissions.ts';
 import { mainContainer, NAMESPACE, ofKind, one, podOf, podsOf, readChart, render, ROOT, VALUE_SETS, variable, withoutHelm, workerTemplate, type Container, type KubernetesObject, type Labels, type Variable } from './rendering.ts';
 
@@ -124,13 +125,13 @@ describe('the chart and the code', { skip: withoutHelm }, () => {
 
   test('the template of worker pods leaves to the controller what is the controller\'s', () => {
     const { metadata, spec } = workerTemplate(objects);
-    assert.deepEqual(spec.containers.map(({ name }) => name), ['worker']);
+    assert.deepEqual(spec.containers.map(({ name }) => name), [WORKER_CONTAINER]);
     assert.deepEqual({ restartPolicy: spec.restartPolicy, patience: spec.terminationGracePeriodSeconds }, { restartPolicy: 'Always', patience: 45 });
-    assert.deepEqual(spec.volumes?.map(({ name, emptyDir }) => ({ name, medium: emptyDir?.medium })), [{ name: 'tmp', medium: 'Memory' }, { name: 'data', medium: undefined }]);
-    assert.deepEqual(spec.containers[0]?.volumeMounts, [{ name: 'tmp', mountPath: '/tmp' }, { name: 'data', mountPath: imageVariables.get('SLUICE_DATA') }]);
+    assert.deepEqual(spec.volumes?.map(({ name, emptyDir }) => ({ name, medium: emptyDir?.medium })), [{ name: TMP_VOLUME, medium: 'Memory' }, { name: 'data', medium: undefined }]);
+    assert.deepEqual(spec.containers[0]?.volumeMounts, [{ name: TMP_VOLUME, mountPath: '/tmp' }, { name: 'data', mountPath: imageVariables.get('SLUICE_DATA') }]);
     assert.deepEqual(spec.containers[0]?.resources, { requests: { cpu: '50m' } });
     assert.deepEqual(Object.keys(metadata.labels).filter((label) => label.startsWith('sluice.dev/')), []);
-    assert.deepEqual(['part-of', 'component'].map((label) => metadata.labels[`app.kubernetes.io/${label}`]), ['sluice', 'worker']);
+    assert.deepEqual([metadata.labels[LABEL.partOf], metadata.labels[LABEL.component]], [PART_OF, COMPONENT]);
     const given = new Set(spec.containers[0]?.env?.map(({ name }) => name));
     assert.deepEqual(workerVariables({ configMap: 'workers', environmentsPerPod: 1 }, 'nodejs').filter(({ name }) => given.has(name)), []);
   });

@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { LABEL } from '../../../platform/worker-pool/kubernetes/labels.ts';
 import { mainContainer, NAMESPACE, ofKind, podOf, podsOf, render, VALUE_SETS, withoutHelm, type KubernetesObject, type Labels, type Pod } from './rendering.ts';
 
 interface Selector {
@@ -117,8 +118,8 @@ describe('network policies', { skip: withoutHelm }, () => {
 
   test('functions reach what functions.egress says, some by name', () => {
     const policy = (ending: string): Policy => ofKind(everything, 'NetworkPolicy').find(({ metadata }) => metadata.name.endsWith(ending))?.spec as unknown as Policy;
-    const mailer = asEnd(podOf(everything, 'worker'), { 'sluice.dev/function': 'mailer' });
-    const other = asEnd(podOf(everything, 'worker'), { 'sluice.dev/function': 'other' });
+    const mailer = asEnd(podOf(everything, 'worker'), { [LABEL.function]: 'mailer' });
+    const other = asEnd(podOf(everything, 'worker'), { [LABEL.function]: 'other' });
     assert.deepEqual([mailer, other].map(({ labels }) => selects(policy('-workers-mail').podSelector, labels)), [true, false]);
     assert.deepEqual(policy('-workers-mail').egress, [{ to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: [{ protocol: 'TCP', port: 587 }] }]);
     assert.deepEqual(policy('-workers-mail').policyTypes, ['Egress']);
