@@ -31,6 +31,11 @@ export interface GatewayOptions {
   readonly logger: Logger;
   /** Verifies presigned downloads. */
   readonly signingSecret: Buffer;
+  /**
+   * A stop first answers whatever still comes for so long, and asks each client to close its connection: one that is kept alive and idle may have a request on its
+   * way at the moment at which it is closed. 0 by default.
+   */
+  readonly lingerMs?: number;
   readonly settings: {
     readonly host: string;
     readonly port: number;
@@ -96,6 +101,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     stopping = true;
+    const { lingerMs = 0 } = options;
+    if (lingerMs > 0) await new Promise<void>((resolve) => void clock.at(clock.now() + lingerMs, resolve));
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections();
     const patience = clock.at(clock.now() + STOP_PATIENCE_MS, () => replies.close());

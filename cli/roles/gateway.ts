@@ -14,6 +14,9 @@ import { startInternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
 import { version } from '../version.ts';
 
+/** Time enough for a busy client's next request, which is told to close its connection. */
+const LINGER_MS = 1_000;
+
 /** Starts a gateway against the services of the settings. Nothing is left running where it rejects. */
 export const startGatewayRole: StartRole = async (settings) => {
   const context: RoleContext = { settings, logger: createLogger(settings.logLevel), closers: new Closers() };
@@ -39,6 +42,7 @@ export const startGatewayRole: StartRole = async (settings) => {
     const gateway = await startGateway({
       log, catalogue, store, functionLogs, replies, limiter, meter, clock, random: Math.random, logger, settings,
       signingSecret: createHmac('sha256', secret).update('object urls').digest(),
+      lingerMs: LINGER_MS,
     });
     closers.add(() => gateway.stop());
     serving = true;

@@ -135,7 +135,7 @@ export const SETTINGS: SettingsTable = {
   pool: text('SLUICE_POOL', 'process:', 'Where a controller has environments run: `process:`, in workers that come by themselves, or `kubernetes:namespace/configmap`, in pods of that namespace, made from the ConfigMap\'s `pod.yaml`.', /^(process:|kubernetes:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?)$/, 'process: or kubernetes:namespace/configmap'),
   warmPods: text('SLUICE_WARM_PODS', 'nodejs=1,python=1', 'Pods that wait for a function, for each family of runtimes.', /^(|[a-z]+=\d{1,4}(,[a-z]+=\d{1,4})*)$/, 'families with a number each, such as nodejs=2,python=1'),
   warmPodMemoryMiB: integer('SLUICE_WARM_POD_MEMORY_MIB', 512, 128, 10_240, 'MemorySize of functions that waiting pods have memory for; one that needs more has its pod resized or gets another.'),
-  maxPods: integer('SLUICE_MAX_PODS', 100, 1, 100_000, 'Worker pods at once, those that wait included.'),
+  maxPods: integer('SLUICE_MAX_PODS', 100, 1, 100_000, 'Worker pods at once, besides those that wait for any function.'),
   environmentsPerWorker: integer('SLUICE_ENVIRONMENTS_PER_WORKER', 1, 1, 1_000, 'Environments of its function that a worker pod may hold; its memory is for as many.'),
 };
 

@@ -334,6 +334,7 @@ export class Fleet implements WorkerPool {
       return;
     }
     this.#leaveSession(environment);
+    this.#oversight.sentBack?.(session);
     if (++environment.refusals > REFUSALS_MAX || this.closed) {
       this.#gone(environment, { environmentId: environment.id, cause: { kind: 'cannotStart', message } });
       return;
@@ -360,6 +361,7 @@ export class Fleet implements WorkerPool {
     session.learnCode(environment.spec.configuration.code.sha256);
     session.grants.read(codeOf(environment.spec));
     session.grants.log(environment.spec.configuration.logGroup);
+    this.#oversight.placed?.(session, environment.spec);
   }
 
   #leaveSession(environment: FleetEnvironment): void {
@@ -398,7 +400,6 @@ export class Fleet implements WorkerPool {
       this.#unplaced.delete(environment);
       this.#settleOn(environment, chosen);
       chosen.instruct({ do: 'open', environmentId: environment.id, spec: environment.spec });
-      this.#oversight.placed?.(chosen, environment.spec);
     }
   }
 

@@ -11,9 +11,11 @@ export interface WorkerOversight {
   admits(worker: string, address: string): Promise<boolean>;
   /** What environments of this spec may use of the worker, what it runs already included; no room where they may not go there at all. */
   roomFor(worker: WorkerSession, spec: ExecutionSpec): WorkerRoom;
-  /** An environment was given to the worker. */
+  /** The worker has an environment that it had not before: given to it now, or taken over with it. */
   placed?(worker: WorkerSession, spec: ExecutionSpec): void;
-  /** The worker holds fewer environments than before, of this controller or of all. */
+  /** The worker has sent an environment back: somebody else had taken its room. */
+  sentBack?(worker: WorkerSession): void;
+  /** The worker holds fewer environments than before, or has said that it holds another number for all controllers. */
   holdingChanged?(worker: WorkerSession): void;
 }
 

@@ -31,7 +31,7 @@ export function poolIdentity({ metadata, data }: V1ConfigMap, environmentsPerPod
   const text = data?.[TEMPLATE_KEY];
   if (text === undefined) throw new PoolSetupError(`SLUICE_POOL: ${where} has no ${TEMPLATE_KEY}, the template of worker pods.`);
   const template = parsed(text, where);
-  if (template.spec?.containers.some(({ name }) => name === WORKER_CONTAINER) !== true) throw new PoolSetupError(`SLUICE_POOL: ${TEMPLATE_KEY} of ${where} has no container named ${WORKER_CONTAINER}.`);
+  if ((template.spec?.containers)?.some(({ name }) => name === WORKER_CONTAINER) !== true) throw new PoolSetupError(`SLUICE_POOL: ${TEMPLATE_KEY} of ${where} has no container named ${WORKER_CONTAINER}.`);
   return {
     namespace: metadata?.namespace ?? '',
     configMap: metadata?.name ?? '',
@@ -46,7 +46,7 @@ function parsed(text: string, where: string): V1PodTemplateSpec {
   try {
     return (parse(text) ?? {}) as V1PodTemplateSpec;
   } catch (error) {
-    throw new PoolSetupError(`SLUICE_POOL: ${TEMPLATE_KEY} of ${where} is not YAML: ${(error as Error).message}`);
+    throw new PoolSetupError(`SLUICE_POOL: ${TEMPLATE_KEY} of ${where} is not YAML: ${(error as Error).message.split('\n', 1)[0]}`);
   }
 }
 

@@ -13,7 +13,7 @@ import { functionIdOf } from './function-id.ts';
 import type { ObservedPod, PodTrouble } from './observed-pod.ts';
 import type { PodCluster } from './pod-cluster.ts';
 import { fits, type PodSize } from './sizes.ts';
-import { planSupply, type Need, type SupplyPod } from './supply.ts';
+import { planSupply, type Need, type SupplyPlan, type SupplyPod } from './supply.ts';
 
 export interface KubernetesPoolOptions {
   readonly listener: PoolListener;
@@ -46,6 +46,8 @@ const CREATING_MAX = 32;
 const ASSIGN_RETRY_MS = 1_000;
 const ASSIGN_ATTEMPTS = 5;
 
+/** In the place of a function's id: it is known only that it is none of this controller's. */
+const ANOTHERS = '?';
 /** Within the time that a worker waits for an answer. */
 const ADDRESS_PATIENCE_MS = 3_000;
 /** Workers that wait for that at once; further ones are refused, and ask again. */
@@ -67,12 +69,21 @@ interface KnownPod {
   resizingTo: PodSize | undefined;
   joinedAtMs: number | undefined;
   heardAtMs: number;
+  heardBefore: boolean;
   emptySinceMs: number | undefined;
   vacated: boolean;
   /** The last environment that was put in it is this controller's. */
   mine: boolean;
   trouble: (PodTrouble & { readonly sinceMs: number }) | undefined;
   removing: boolean;
+  /** The function for which it was made or resized here. */
+  madeFor: string | undefined;
+  /** What this controller took it for, and has labelled it as, before it was sent back. */
+  disowned: string | undefined;
+  /** What was put in it here last. */
+  spec: ExecutionSpec | undefined;
+  /** The next attempt to write its function on it. */
+  assigning: Timer | undefined;
 }
 
 /**
@@ -177,6 +188,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     this.#closed = true;
     this.#nextLook?.cancel();
     for (const asker of [...this.#askers]) asker.done();
+    for (const { assigning } of this.#pods.values()) assigning?.cancel();
     await this.#watch?.stop();
   }
 
@@ -224,26 +236,47 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     known.emptySinceMs = undefined;
     known.vacated = false;
     known.mine = true;
+    known.spec = spec;
     if (known.functionId !== undefined) return;
     known.functionId = functionIdOf(spec);
     this.#tally.assigned++;
     void this.#assign(known, spec, 1);
   }
 
+  /** Another controller was quicker: the pod is that one's function's, as its labels will say. */
+  sentBack({ worker, environments }: WorkerSession): void {
+    const known = this.#pods.get(worker);
+    if (known === undefined || environments > 0) return;
+    Object.assign(known, { functionId: ANOTHERS, disowned: known.functionId, mine: false, vacated: false, spec: undefined });
+    known.assigning?.cancel();
+    known.assigning = undefined;
+  }
+
   holdingChanged({ worker, environments, held }: WorkerSession): void {
     const known = this.#pods.get(worker);
-    if (known === undefined || environments > 0 || held > 0) return;
-    known.vacated = known.mine;
+    if (known === undefined) return;
+    known.emptySinceMs = undefined;
+    known.vacated = known.mine && environments === 0 && held === 0;
     this.#planSoon();
+  }
+
+  /** Two controllers have taken the pod at once. The one that is sent back knows it soon; the other writes its function again. */
+  #correctLater(known: KnownPod): void {
+    const { clock } = this.#options;
+    known.assigning ??= clock.at(clock.now() + ASSIGN_RETRY_MS, () => {
+      known.assigning = undefined;
+      if (isMislabelled(known) && known.spec !== undefined) void this.#assign(known, known.spec, 1);
+    });
   }
 
   async #assign(known: KnownPod, spec: ExecutionSpec, attempt: number): Promise<void> {
     const { cluster, clock, logger } = this.#options;
+    known.assigning = undefined;
     try {
       await cluster.assign(known.seen, spec);
     } catch (error) {
       logger.warn({ err: error, pod: known.seen.name, attempt }, 'a pod could not be labelled with its function');
-      if (attempt < ASSIGN_ATTEMPTS && !this.#closed) clock.at(clock.now() + ASSIGN_RETRY_MS * attempt, () => void this.#assign(known, spec, attempt + 1));
+      if (attempt < ASSIGN_ATTEMPTS && !this.#closed && this.#pods.get(known.seen.name) === known) known.assigning = clock.at(clock.now() + ASSIGN_RETRY_MS * attempt, () => void this.#assign(known, spec, attempt + 1));
     }
   }
 
@@ -258,12 +291,13 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     const alive = known?.seen.death === undefined;
     const trouble = seen.trouble === undefined ? undefined : { ...seen.trouble, sinceMs: known?.trouble?.sinceMs ?? now };
     if (known === undefined) {
-      this.#pods.set(seen.name, { seen, expected: false, functionId: seen.functionId, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: now, emptySinceMs: undefined, vacated: false, mine: false, trouble, removing: false });
+      this.#pods.set(seen.name, { seen, expected: false, functionId: seen.functionId, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: now, heardBefore: false, emptySinceMs: undefined, vacated: false, mine: false, trouble, removing: false, madeFor: undefined, disowned: undefined, spec: undefined, assigning: undefined });
     } else {
       const { size } = known.seen;
-      Object.assign(known, { seen, expected: false, trouble, functionId: known.functionId ?? seen.functionId });
+      Object.assign(known, { seen, expected: false, trouble, functionId: functionNow(known, seen) });
       if (known.resizingTo !== undefined && (fits(known.resizingTo, seen.size) || seen.resizeRefused)) known.resizingTo = undefined;
       if (size.memoryMiB !== seen.size.memoryMiB) this.fleet.oversightChanged();
+      if (isMislabelled(known)) this.#correctLater(known);
     }
     if (alive && seen.death !== undefined) this.#died(seen.name, seen.death);
     if (seen.address !== undefined) for (const asker of [...this.#askers]) if (asker.worker === seen.name) asker.done();
@@ -272,6 +306,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
 
   #podGone(seen: ObservedPod): void {
     this.#died(seen.name, seen.death ?? `The pod ${seen.name} was deleted.`);
+    this.#pods.get(seen.name)?.assigning?.cancel();
     this.#pods.delete(seen.name);
     this.#planSoon();
   }
@@ -287,6 +322,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     for (const [name, known] of this.#pods) {
       if (joined.has(name)) {
         known.joinedAtMs ??= now;
+        known.heardBefore = true;
         known.heardAtMs = now;
       } else if (known.joinedAtMs !== undefined) {
         known.joinedAtMs = undefined;
@@ -313,11 +349,12 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     const nowMs = clock.now();
     const plan = planSupply({ needs: this.#needs(), pods: this.#supply(), maxPods: settings.maxPods, environmentsPerPod: settings.environmentsPerPod, nowMs });
     for (const { environmentId, message } of plan.giveUp) this.fleet.giveUp(environmentId, message);
+    if (plan.giveUp.length > 0) this.#planSoon();
     for (const order of plan.create) {
       if (this.#creating >= CREATING_MAX) break;
       void this.#create(order);
     }
-    for (const { name, size } of plan.resize) void this.#resize(name, size);
+    for (const order of plan.resize) void this.#resize(order);
     for (const name of plan.remove) {
       const known = this.#pods.get(name);
       if (known === undefined || known.removing) continue;
@@ -338,13 +375,13 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     });
   }
 
-  async #create({ environmentId, family, size }: { readonly environmentId: string; readonly family: string; readonly size: PodSize }): Promise<void> {
+  async #create({ environmentId, functionId: madeFor, family, size }: SupplyPlan['create'][number]): Promise<void> {
     const { cluster, clock, name: prefix, logger } = this.#options;
     const name = `${prefix}-${family}-${randomBytes(5).toString('hex')}`;
     const seen: ObservedPod = {
       name, family, size, uid: '', address: undefined, state: 'spare', functionId: undefined, createdAtMs: clock.now(), leaving: false, trouble: undefined, death: undefined, ended: false, resizeRefused: false,
     };
-    this.#pods.set(name, { seen, expected: true, functionId: undefined, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: clock.now(), emptySinceMs: undefined, vacated: false, mine: false, trouble: undefined, removing: false });
+    this.#pods.set(name, { seen, expected: true, functionId: undefined, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: clock.now(), heardBefore: false, emptySinceMs: undefined, vacated: false, mine: false, trouble: undefined, removing: false, madeFor, disowned: undefined, spec: undefined, assigning: undefined });
     this.#creating++;
     try {
       await cluster.create({ name, family, size });
@@ -361,10 +398,11 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     }
   }
 
-  async #resize(name: string, size: PodSize): Promise<void> {
+  async #resize({ name, functionId, size }: SupplyPlan['resize'][number]): Promise<void> {
     const known = this.#pods.get(name);
     if (known === undefined) return;
     known.resizingTo = size;
+    known.madeFor = functionId;
     this.#tally.resized++;
     try {
       await this.#options.cluster.resize(known.seen, size);
@@ -390,12 +428,13 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     return [...this.#pods.values()].map((known): SupplyPod => {
       const { seen } = known;
       const environments = held.get(seen.name) ?? 0;
-      known.emptySinceMs = known.functionId !== undefined && environments === 0 ? (known.emptySinceMs ?? now) : undefined;
+      known.emptySinceMs = known.functionId !== undefined && known.joinedAtMs !== undefined && environments === 0 ? (known.emptySinceMs ?? now) : undefined;
       return {
         name: seen.name,
         family: seen.family,
         state: known.functionId === undefined ? seen.state : 'serving',
         functionId: known.functionId,
+        madeFor: known.madeFor,
         size: seen.size,
         resizingTo: known.resizingTo,
         resizeRefused: seen.resizeRefused,
@@ -404,6 +443,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
         createdAtMs: seen.createdAtMs,
         joinedAtMs: known.joinedAtMs,
         heardAtMs: known.heardAtMs,
+        heardBefore: known.heardBefore,
         environments,
         emptySinceMs: known.emptySinceMs,
         vacated: known.vacated,
@@ -427,6 +467,17 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     this.#capacity = capacity;
     this.#options.listener.capacityChanged(capacity);
   }
+}
+
+/** The function of a pod: what is known here is ahead of its labels, except where another controller's are still to come. */
+function functionNow({ functionId, disowned }: KnownPod, seen: ObservedPod): string | undefined {
+  if (functionId !== ANOTHERS) return functionId ?? seen.functionId;
+  return seen.functionId === undefined || seen.functionId === disowned ? ANOTHERS : seen.functionId;
+}
+
+/** Its label names another function than the one that this controller has put in it. */
+function isMislabelled({ mine, functionId, seen }: KnownPod): boolean {
+  return mine && seen.functionId !== undefined && seen.functionId !== functionId;
 }
 
 function familyOf({ configuration }: ExecutionSpec): string {

@@ -16,6 +16,8 @@ export interface SupplyPod {
   readonly family: string;
   readonly state: PodState;
   readonly functionId: string | undefined;
+  /** Of the need for which this controller made or resized it. */
+  readonly madeFor: string | undefined;
   readonly size: PodSize;
   /** Asked for, and not there yet. */
   readonly resizingTo: PodSize | undefined;
@@ -26,8 +28,10 @@ export interface SupplyPod {
   readonly createdAtMs: number;
   /** Since when its worker has a session with this controller; undefined: it has none. */
   readonly joinedAtMs: number | undefined;
-  /** When this controller had a session with its worker last. */
+  /** When this controller had a session with its worker last, or saw it first. */
   readonly heardAtMs: number;
+  /** Its worker has had a session with this controller. */
+  readonly heardBefore: boolean;
   /** Environments in it, of all controllers. */
   readonly environments: number;
   /** Since when this controller has seen it hold no environment, of a function that it serves. */
@@ -49,8 +53,8 @@ export interface SupplySnapshot {
 
 export interface SupplyPlan {
   /** `environmentId`: the first that it is for. */
-  readonly create: readonly { readonly environmentId: string; readonly family: string; readonly size: PodSize }[];
-  readonly resize: readonly { readonly name: string; readonly size: PodSize }[];
+  readonly create: readonly { readonly environmentId: string; readonly functionId: string; readonly family: string; readonly size: PodSize }[];
+  readonly resize: readonly { readonly name: string; readonly functionId: string; readonly size: PodSize }[];
   readonly giveUp: readonly { readonly environmentId: string; readonly message: string }[];
   readonly remove: readonly string[];
   /** When to look again though nothing has changed; Infinity: not at all. */
@@ -61,13 +65,17 @@ export interface SupplyPlan {
 export const UNSCHEDULABLE_PATIENCE_MS = 10_000;
 /** A spare pod that nobody needs any more waits so long for somebody who does. */
 export const SPARE_MS = 5_000;
-/** The same for one that cannot start: those who were told so are often back soon, and a cluster that grows goes by pods that wait. */
+/** The same for one that another controller made, and will want to remove itself, if it is there. */
+export const OTHERS_SPARE_MS = 30_000;
+/** The same for one that cannot start, and that this controller made: those who were told so are often back soon, and a cluster that grows goes by pods that wait. */
 export const TROUBLED_SPARE_MS = 30_000;
 /** A pod whose function is gone from it goes after so long where it may be another controller's to say: that one may only just have given it an environment. */
 export const EMPTY_MS = 10_000;
 /** A worker of which nothing was heard for so long is given up, in a pod that serves a function. */
 export const UNHEARD_MS = 60_000;
-/** From its making to its worker's first word. */
+/** Workers find a controller that is new within this time. */
+export const JOIN_MS = 10_000;
+/** From when it was seen first to its worker's first word. */
 export const START_MAX_MS = 300_000;
 
 /** What to do about pods now: pure. What could be placed has been: each need is one for which no worker has room. */
@@ -75,8 +83,8 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
   const { needs, nowMs, environmentsPerPod, maxPods } = snapshot;
   // One that died before it said anything is bad news for the first that waits for its like.
   const pods = snapshot.pods.filter(({ leaving, death, state, joinedAtMs }) => !leaving && (death === undefined || (state === 'spare' && joinedAtMs === undefined)));
-  const reserved = new Map<string, { readonly functionId: string; left: number }>();
-  const ordered: { readonly functionId: string; readonly size: PodSize; left: number }[] = [];
+  const reserved = new Map<string, Reservation>();
+  const ordered: Reservation[] = [];
   const plan = { create: [] as SupplyPlan['create'][number][], resize: [] as SupplyPlan['resize'][number][], giveUp: [] as SupplyPlan['giveUp'][number][], remove: [] as string[] };
   let nextLookAtMs = Infinity;
   const lookAt = (atMs: number): boolean => {
@@ -85,39 +93,56 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
   };
   let room = maxPods - pods.filter(({ state }) => state !== 'warm').length;
 
-  const reserve = (pod: SupplyPod, { functionId }: Need): void => void reserved.set(pod.name, { functionId, left: environmentsPerPod - 1 });
-  const awaits = ({ environmentId }: Need, { trouble, death }: SupplyPod): void => {
+  const awaits = ({ environmentId }: Need, pod: SupplyPod | undefined): void => {
+    if (pod === undefined) return;
+    const { trouble, death } = pod;
     if (death !== undefined) plan.giveUp.push({ environmentId, message: death });
     else if (trouble !== undefined && (trouble.lasting || lookAt(trouble.sinceMs + UNSCHEDULABLE_PATIENCE_MS))) plan.giveUp.push({ environmentId, message: trouble.message });
   };
-  const shared = (need: Need): boolean => {
-    const pod = pods.find(({ name, size }) => fits(need.size, size) && reserved.get(name)?.functionId === need.functionId && (reserved.get(name)?.left ?? 0) > 0);
-    const claim = pod === undefined ? ordered.find(({ functionId, left, size }) => functionId === need.functionId && left > 0 && fits(need.size, size)) : reserved.get(pod.name);
+  const reserve = (need: Need, pod: SupplyPod, size: PodSize): void => void reserved.set(pod.name, { functionId: need.functionId, family: need.family, size, left: environmentsPerPod - 1, pod });
+  const share = (need: Need): boolean => {
+    if (environmentsPerPod === 1) return false;
+    const open = [...reserved.values(), ...ordered].filter(({ functionId, family, size, left }) => left > 0 && functionId === need.functionId && family === need.family && fits(need.size, size));
+    // The smallest: the others may be all that a larger need has.
+    const [claim] = open.sort((a, b) => bySize(a.size, b.size));
     if (claim === undefined) return false;
     claim.left--;
-    if (pod !== undefined) awaits(need, pod);
+    awaits(need, claim.pod);
     return true;
   };
+  const coming = (need: Need, which: (pod: SupplyPod) => boolean): SupplyPod | undefined =>
+    best(pods.filter((pod) => which(pod) && isFreeFor(pod, need, reserved) && (pod.joinedAtMs === undefined ? willJoin(pod, lookAt) && fits(need.size, pod.size) : pod.resizingTo !== undefined && fits(need.size, pod.resizingTo))));
+  const waitFor = (need: Need, pod: SupplyPod): void => {
+    reserve(need, pod, pod.resizingTo ?? pod.size);
+    awaits(need, pod);
+  };
 
+  // First each finds what was made for its function, the largest first: what one takes that would do for it may be all that another has.
+  const covered = new Set<Need>();
+  for (const need of [...needs].sort((a, b) => bySize(b.size, a.size))) {
+    const own = coming(need, ({ madeFor }) => madeFor === need.functionId);
+    if (own === undefined) continue;
+    waitFor(need, own);
+    covered.add(need);
+  }
   for (const need of needs) {
-    if (shared(need)) continue;
-    const free = pods.filter((pod) => pod.family === need.family && !reserved.has(pod.name) && (pod.functionId ?? need.functionId) === need.functionId);
-    const coming = best(free.filter((pod) => (pod.joinedAtMs === undefined ? fits(need.size, pod.size) : pod.resizingTo !== undefined && fits(need.size, pod.resizingTo))));
-    if (coming !== undefined) {
-      reserve(coming, need);
-      awaits(need, coming);
+    if (covered.has(need) || share(need)) continue;
+    const pod = coming(need, () => true);
+    if (pod !== undefined) {
+      waitFor(need, pod);
       continue;
     }
-    const small = best(free.filter((pod) => pod.joinedAtMs !== undefined && pod.environments === 0 && pod.resizingTo === undefined && !pod.resizeRefused && need.size.tmpMiB <= pod.size.tmpMiB));
+    const small = best(pods.filter((candidate) => isFreeFor(candidate, need, reserved) && canGrow(candidate, need)));
     if (small !== undefined) {
-      reserve(small, need);
-      plan.resize.push({ name: small.name, size: { ...small.size, memoryMiB: need.size.memoryMiB } });
+      const size = { ...small.size, memoryMiB: need.size.memoryMiB };
+      reserve(need, small, size);
+      plan.resize.push({ name: small.name, functionId: need.functionId, size });
       continue;
     }
     if (room <= 0) continue;
     room--;
-    ordered.push({ functionId: need.functionId, size: need.size, left: environmentsPerPod - 1 });
-    plan.create.push({ environmentId: need.environmentId, family: need.family, size: need.size });
+    ordered.push({ functionId: need.functionId, family: need.family, size: need.size, left: environmentsPerPod - 1, pod: undefined });
+    plan.create.push({ environmentId: need.environmentId, functionId: need.functionId, family: need.family, size: need.size });
   }
 
   for (const pod of snapshot.pods) {
@@ -126,23 +151,51 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
   return { ...plan, nextLookAtMs };
 }
 
-/** One without trouble, then the smallest, then the oldest. */
+interface Reservation {
+  readonly functionId: string;
+  readonly family: string;
+  readonly size: PodSize;
+  /** Environments that it will have room for beside those for which it is reserved. */
+  left: number;
+  /** Undefined: it is still to be made. */
+  readonly pod: SupplyPod | undefined;
+}
+
+function isFreeFor(pod: SupplyPod, need: Need, reserved: ReadonlyMap<string, Reservation>): boolean {
+  return pod.family === need.family && !reserved.has(pod.name) && (pod.functionId ?? need.functionId) === need.functionId;
+}
+
+/** A pod that is known to run and is not heard may be one whose worker is still to find this controller, but not for long. */
+function willJoin({ functionId, heardBefore, heardAtMs }: SupplyPod, lookAt: (atMs: number) => boolean): boolean {
+  return !lookAt(heardAtMs + (functionId === undefined && !heardBefore ? START_MAX_MS : JOIN_MS));
+}
+
+/** Whether more memory is all that it lacks. */
+function canGrow(pod: SupplyPod, { size }: Need): boolean {
+  return pod.joinedAtMs !== undefined && pod.environments === 0 && pod.resizingTo === undefined && !pod.resizeRefused && size.tmpMiB <= pod.size.tmpMiB && size.memoryMiB > pod.size.memoryMiB;
+}
+
+function bySize(a: PodSize, b: PodSize): number {
+  return a.memoryMiB - b.memoryMiB || a.tmpMiB - b.tmpMiB;
+}
+
+/** One that lives, one without trouble, then the smallest, then the oldest. */
 function best(pods: readonly SupplyPod[]): SupplyPod | undefined {
-  return [...pods].sort((a, b) => Number(a.trouble !== undefined) - Number(b.trouble !== undefined) || a.size.memoryMiB - b.size.memoryMiB || a.createdAtMs - b.createdAtMs)[0];
+  return [...pods].sort((a, b) => Number(a.death !== undefined) - Number(b.death !== undefined) || Number(a.trouble !== undefined) - Number(b.trouble !== undefined) || bySize(a.resizingTo ?? a.size, b.resizingTo ?? b.size) || a.createdAtMs - b.createdAtMs)[0];
 }
 
 /** Whether a pod that nothing waits for is to go. */
 function isOver(pod: SupplyPod, nowMs: number, lookAt: (atMs: number) => boolean): boolean {
   if (pod.joinedAtMs === undefined) {
     if (pod.state === 'serving') return lookAt(pod.heardAtMs + UNHEARD_MS);
-    return (pod.state === 'spare' && pod.trouble !== undefined && lookAt(pod.trouble.sinceMs + TROUBLED_SPARE_MS)) || lookAt(pod.createdAtMs + START_MAX_MS);
+    return (pod.state === 'spare' && pod.madeFor !== undefined && pod.trouble !== undefined && lookAt(pod.trouble.sinceMs + TROUBLED_SPARE_MS)) || lookAt(pod.heardAtMs + START_MAX_MS);
   }
   if (pod.environments > 0) return false;
   switch (pod.state) {
     case 'warm':
       return false;
     case 'spare':
-      return lookAt(pod.joinedAtMs + SPARE_MS);
+      return lookAt(pod.joinedAtMs + (pod.madeFor === undefined ? OTHERS_SPARE_MS : SPARE_MS));
     case 'serving':
       return pod.vacated || lookAt((pod.emptySinceMs ?? nowMs) + EMPTY_MS);
   }

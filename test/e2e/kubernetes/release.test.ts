@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { CloudWatchLogsClient, FilterLogEventsCommand } from '@aws-sdk/client-cloudwatch-logs';
+import { CloudWatchLogsClient, FilterLogEventsCommand, ResourceNotFoundException } from '@aws-sdk/client-cloudwatch-logs';
 import type { LambdaClient } from '@aws-sdk/client-lambda';
 import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { CREDENTIALS, inheritedVariables, lambdaClient } from '../../support/access.ts';
@@ -161,11 +161,13 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
     });
     const logs = new CloudWatchLogsClient({ endpoint: release.url, region: 'us-east-1', credentials: CREDENTIALS });
     await until('the REPORT lines are in the log', async () => {
-      const { events = [] } = await logs.send(new FilterLogEventsCommand({ logGroupName: '/aws/lambda/marks' })).catch((error: unknown) => {
-        if ((error as Error).name === 'ResourceNotFoundException') return {};
+      try {
+        const { events = [] } = await logs.send(new FilterLogEventsCommand({ logGroupName: '/aws/lambda/marks' }));
+        return events.filter(({ message }) => message?.startsWith('REPORT') === true).length >= 2 ? true : undefined;
+      } catch (error) {
+        if (error instanceof ResourceNotFoundException) return undefined;
         throw error;
-      });
-      return events.filter(({ message }) => message?.startsWith('REPORT')).length >= 2 ? true : undefined;
+      }
     });
     logs.destroy();
   });

@@ -187,10 +187,10 @@ for (const [what, data, message] of wrong) {
   });
 }
 
-test('a template without containers is one that has no worker', { todo: 'they are taken to be there: a TypeError' }, () => {
+test('a template without containers is one that has no worker', () => {
   assert.throws(() => pool('spec: {}'), PoolSetupError);
 });
 
-test('the message is one line, also where the reason is several', { todo: 'the reader of YAML shows the place in lines of its own' }, () => {
+test('the message is one line, also where the reason is several', () => {
   assert.throws(() => pool('spec: ['), ({ message }: Error) => !message.includes('\n'));
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EMPTY_MS, planSupply, SPARE_MS, START_MAX_MS, TROUBLED_SPARE_MS, UNHEARD_MS, UNSCHEDULABLE_PATIENCE_MS, type Need, type SupplyPlan, type SupplyPod, type SupplySnapshot } from '../../../platform/worker-pool/kubernetes/supply.ts';
+import { EMPTY_MS, JOIN_MS, OTHERS_SPARE_MS, planSupply, SPARE_MS, START_MAX_MS, TROUBLED_SPARE_MS, UNHEARD_MS, UNSCHEDULABLE_PATIENCE_MS, type Need, type SupplyPlan, type SupplyPod, type SupplySnapshot } from '../../../platform/worker-pool/kubernetes/supply.ts';
 
 const NOW = 1_700_000_000_000;
 const SMALL = { memoryMiB: 128, tmpMiB: 512 };
@@ -19,7 +19,7 @@ function need(environmentId: string, change: Partial<Need> = {}): Need {
 function pod(name: string, change: Partial<SupplyPod> = {}): SupplyPod {
   return {
     name, family: 'nodejs', state: 'spare', functionId: undefined, madeFor: undefined, size: SMALL, resizingTo: undefined, resizeRefused: false, leaving: false, death: undefined, createdAtMs: NOW,
-    joinedAtMs: undefined, heardAtMs: NOW, environments: 0, emptySinceMs: undefined, vacated: false, trouble: undefined, ...change,
+    joinedAtMs: undefined, heardAtMs: NOW, heardBefore: false, environments: 0, emptySinceMs: undefined, vacated: false, trouble: undefined, ...change,
   };
 }
 
@@ -27,7 +27,8 @@ const warm = (name: string, change: Partial<SupplyPod> = {}): SupplyPod => pod(n
 const serving = (name: string, functionId: string, change: Partial<SupplyPod> = {}): SupplyPod => pod(name, { state: 'serving', functionId, ...change });
 const order = (environmentId: string, size = SMALL, family = 'nodejs'): Ordered => ({ environmentId, family, size });
 type Ordered = Omit<SupplyPlan['create'][number], 'functionId'>;
-type Planned = Omit<SupplyPlan, 'create'> & { readonly create: readonly Ordered[] };
+type Grown = Omit<SupplyPlan['resize'][number], 'functionId'>;
+type Planned = Omit<SupplyPlan, 'create' | 'resize'> & { readonly create: readonly Ordered[]; readonly resize: readonly Grown[] };
 
 interface Case extends Partial<SupplySnapshot> {
   readonly what: string;
@@ -39,7 +40,7 @@ interface Case extends Partial<SupplySnapshot> {
 function plan({ needs = [], pods = [], maxPods = 10, environmentsPerPod = 1, nowMs = NOW }: Partial<SupplySnapshot>): Planned {
   const planned = planSupply({ needs, pods, maxPods, environmentsPerPod, nowMs });
   for (const { environmentId, functionId } of planned.create) assert.equal(functionId, needs.find((one) => one.environmentId === environmentId)?.functionId);
-  return { ...planned, create: planned.create.map(({ environmentId, family, size }) => ({ environmentId, family, size })) };
+  return { ...planned, create: planned.create.map(({ environmentId, family, size }) => ({ environmentId, family, size })), resize: planned.resize.map(({ name, size }) => ({ name, size })) };
 }
 
 function table(topic: string, cases: readonly Case[]): void {
@@ -70,7 +71,9 @@ table('a need', [
   { what: 'takes a larger pod that comes', needs: [need('a')], pods: [pod('p', { size: LARGE })] },
   { what: 'leaves the larger of two that come to another need', needs: [need('a'), need('b', { size: LARGE })], pods: [pod('large', { size: LARGE }), pod('small')] },
   { what: 'takes the older of two that come', needs: [need('a')], pods: [warm('young', { createdAtMs: NOW }), warm('old', { createdAtMs: NOW - 1 })], plan: { nextLookAtMs: NOW + START_MAX_MS } },
-  { what: 'takes a pod without trouble, though it is larger', needs: [need('a')], pods: [pod('p', { trouble: NO_IMAGE }), pod('q', { size: LARGE })], plan: { nextLookAtMs: NOW + TROUBLED_SPARE_MS } },
+  { what: 'takes a pod without trouble, though it is larger', needs: [need('a')], pods: [pod('p', { trouble: NO_IMAGE }), pod('q', { size: LARGE })] },
+  { what: 'takes a pod that lives, though it is larger', needs: [need('a')], pods: [pod('p', { death: 'Dead.' }), pod('q', { size: LARGE })], plan: { remove: ['p'] } },
+  { what: 'does not wait long for a warm pod whose worker is not heard any more', nowMs: NOW + JOIN_MS, needs: [need('a')], pods: [warm('p', { heardBefore: true })], plan: { create: [order('a')] } },
 ]);
 
 table('a shared pod', [
@@ -132,12 +135,14 @@ table('removal', [
   { what: 'not of a pod that holds something', nowMs: NOW + START_MAX_MS, pods: [serving('p', 'f', { joinedAtMs: NOW, environments: 1, vacated: true })] },
   { what: 'not of a pod that serves before it is heard again', nowMs: NOW + UNHEARD_MS - 1, pods: [serving('p', 'f', { createdAtMs: 0 })], plan: { nextLookAtMs: NOW + UNHEARD_MS } },
   { what: 'of a pod that serves and is not heard any more', nowMs: NOW + UNHEARD_MS, pods: [serving('p', 'f', { createdAtMs: 0 })], plan: { remove: ['p'] } },
-  { what: 'not of a spare pod that has only just joined', nowMs: NOW + SPARE_MS - 1, pods: [pod('p', { joinedAtMs: NOW })], plan: { nextLookAtMs: NOW + SPARE_MS } },
-  { what: 'of a spare pod that nobody came for', nowMs: NOW + SPARE_MS, pods: [pod('p', { joinedAtMs: NOW })], plan: { remove: ['p'] } },
+  { what: 'not of a spare pod that has only just joined', nowMs: NOW + SPARE_MS - 1, pods: [pod('p', { joinedAtMs: NOW, madeFor: 'f' })], plan: { nextLookAtMs: NOW + SPARE_MS } },
+  { what: 'of a spare pod that nobody came for', nowMs: NOW + SPARE_MS, pods: [pod('p', { joinedAtMs: NOW, madeFor: 'f' })], plan: { remove: ['p'] } },
+  { what: 'of a spare pod of another controller that nobody came for, later', nowMs: NOW + OTHERS_SPARE_MS, pods: [pod('p', { joinedAtMs: NOW })], plan: { remove: ['p'] } },
+  { what: 'not of a spare pod of another controller that waits in trouble', nowMs: NOW + TROUBLED_SPARE_MS, pods: [pod('p', { trouble: NO_NODE })] },
   { what: 'not of a spare pod that comes', nowMs: NOW + START_MAX_MS - 1, pods: [pod('p')], plan: { nextLookAtMs: NOW + START_MAX_MS } },
   { what: 'of a spare pod that never came', nowMs: NOW + START_MAX_MS, pods: [pod('p')], plan: { remove: ['p'] } },
-  { what: 'not of a spare pod in new trouble', nowMs: NOW + TROUBLED_SPARE_MS - 1, pods: [pod('p', { trouble: NO_NODE })], plan: { nextLookAtMs: NOW + TROUBLED_SPARE_MS } },
-  { what: 'of a spare pod that stays in trouble', nowMs: NOW + TROUBLED_SPARE_MS, pods: [pod('p', { trouble: NO_NODE })], plan: { remove: ['p'] } },
+  { what: 'not of a spare pod in new trouble', nowMs: NOW + TROUBLED_SPARE_MS - 1, pods: [pod('p', { trouble: NO_NODE, madeFor: 'f' })], plan: { nextLookAtMs: NOW + TROUBLED_SPARE_MS } },
+  { what: 'of a spare pod that stays in trouble', nowMs: NOW + TROUBLED_SPARE_MS, pods: [pod('p', { trouble: NO_NODE, madeFor: 'f' })], plan: { remove: ['p'] } },
   { what: 'not of a warm pod in trouble', nowMs: NOW + TROUBLED_SPARE_MS, pods: [warm('p', { trouble: NO_NODE })], plan: { nextLookAtMs: NOW + START_MAX_MS } },
   { what: 'of a warm pod that never came', nowMs: NOW + START_MAX_MS, pods: [warm('p')], plan: { remove: ['p'] } },
   { what: 'not of a warm pod that waits', nowMs: NOW + 10 * START_MAX_MS, pods: [warm('p', { joinedAtMs: NOW })] },
@@ -145,7 +150,7 @@ table('removal', [
 ]);
 
 test('what is to be looked at next is the first of all', () => {
-  const pods = [pod('p', { joinedAtMs: NOW }), pod('q', { trouble: NO_NODE }), serving('r', 'f'), pod('s')];
+  const pods = [pod('p', { joinedAtMs: NOW, madeFor: 'f' }), pod('q', { trouble: NO_NODE, madeFor: 'f' }), serving('r', 'f'), pod('s')];
   const dueAtMs: number[] = [];
   for (let nowMs = NOW; nowMs !== Infinity;) {
     nowMs = plan({ pods, nowMs }).nextLookAtMs;

@@ -16,6 +16,8 @@ metadata:
     {{- with .Values.functions.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
   annotations:
     kubectl.kubernetes.io/default-container: worker
+    # What runs there is finished before the node goes, and made again elsewhere.
+    cluster-autoscaler.kubernetes.io/safe-to-evict: "true"
     {{- with .Values.functions.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
 spec:
   # As a ReplicaSet wants it. A pod whose worker ended after it had a function is taken away.
