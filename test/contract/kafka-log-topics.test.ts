@@ -266,15 +266,15 @@ describe('kafka log: its topics', { skip: kafka === undefined ? 'no Kafka can be
       const log = await scene.open();
       const consumer = new CollectingConsumer(1);
       const consumption = await log.consume(consumer);
-      // One is executed, two thousand large ones fill what waits in memory, and the rest lies in the topic.
+      // One is executed, some large ones fill what waits in memory (64 MiB, and what was fetched by then), and the rest lies in the topic: 120 MiB are certain to leave some there.
       const payload = Buffer.alloc(60 * 1024, 'x');
-      for (let i = 0; i < 60; i++) await Promise.all(Array.from({ length: 20 }, () => log.append(invocation({ payload }))));
+      for (let i = 0; i < 100; i++) await Promise.all(Array.from({ length: 20 }, () => log.append(invocation({ payload }))));
       await consumer.untilCount(1);
       const epoch = consumer.owned.get(0) ?? 0;
       await withAdmin(scene.brokers, async (admin) => {
         const topic = topicNames(scene.prefix).nameOf('async');
         await admin.fetchTopicOffsets(topic);
-        await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '1199' }] });
+        await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '1999' }] });
       });
       for (let settled = 0; (consumer.owned.get(0) ?? 0) <= epoch; settled++) {
         await consumer.until(() => consumer.deliveries.length > settled || (consumer.owned.get(0) ?? 0) > epoch);
