@@ -11,6 +11,7 @@ import { cold } from './parts/cold.ts';
 import { express } from './parts/express.ts';
 import { idle } from './parts/idle.ts';
 import { kafka } from './parts/kafka.ts';
+import { kubernetes } from './parts/kubernetes.ts';
 import { scale } from './parts/scale.ts';
 import { warm } from './parts/warm.ts';
 import { profileUnder, type ProfiledLoad } from './profile.ts';
@@ -27,7 +28,7 @@ interface Options {
   readonly output: 'text' | 'json';
   readonly markdown?: string;
   readonly profile?: ProfiledLoad | true;
-  readonly drivers: 'embedded' | 'kafka';
+  readonly drivers: 'embedded' | 'kafka' | 'kubernetes';
   readonly backlog: number;
 }
 
@@ -55,8 +56,8 @@ async function main(options: Options): Promise<void> {
     process.stdout.write(await profileUnder(options.profile === true ? 'warm' : options.profile, progress('profile')));
     return;
   }
-  const all = options.drivers === 'kafka' ? { kafka: (say: (what: string) => void) => kafka(say, options.backlog) } : PARTS;
-  const report = await measure(all, options.drivers === 'kafka' ? ['kafka'] : (options.only ?? Object.keys(PARTS)));
+  const all: Readonly<Record<string, Part>> = { ...PARTS, kafka: (say) => kafka(say, options.backlog), kubernetes };
+  const report = await measure(all, options.drivers === 'embedded' ? (options.only ?? Object.keys(PARTS)) : [options.drivers]);
   process.stdout.write(options.output === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : renderText(report));
   if (options.markdown !== undefined) await writeFile(options.markdown, renderMarkdown(report));
   process.exitCode = report.failures.length === 0 ? 0 : 1;
@@ -65,7 +66,7 @@ async function main(options: Options): Promise<void> {
 const options = new Command('npm run bench --')
   .description('Measures Sluice beside a bare server, the Runtime API alone and serverless-offline. Takes about four minutes.')
   .addOption(new Option('--only <parts...>', 'run only these parts').choices(Object.keys(PARTS)))
-  .addOption(new Option('--drivers <drivers>', 'embedded: everything in one process; kafka: three processes on Kafka, MinIO and Redis, whose addresses the environment names').choices(['embedded', 'kafka']).default('embedded'))
+  .addOption(new Option('--drivers <drivers>', 'embedded: everything in one process; kafka: three processes on Kafka, MinIO and Redis, whose addresses the environment names; kubernetes: the chart on the cluster of KUBECONFIG').choices(['embedded', 'kafka', 'kubernetes']).default('embedded'))
   .addOption(new Option('--backlog <events>', 'with --drivers kafka: how many events are queued and drained').argParser(Number).default(1_000_000))
   .addOption(new Option('--output <format>', 'what to print').choices(['text', 'json']).default('text'))
   .option('--markdown <file>', 'write the tables for the documentation as well')
