@@ -42,9 +42,9 @@ const LARGEST_MIB = 10_240;
 const NO_ROOM: WorkerRoom = { maxEnvironments: 0, maxMemoryMiB: 0 };
 /** Requests for pods under way at once: above it they wait their turn, so that a burst does not drown the API server. */
 const CREATING_MAX = 32;
-/** A label that could not be written is tried again after so long, a few times. */
+/** A label that could not be written is tried again after so long, later after twice as long and so on, as long as the pod lives. */
 const ASSIGN_RETRY_MS = 1_000;
-const ASSIGN_ATTEMPTS = 5;
+const ASSIGN_RETRY_MAX_MS = 30_000;
 
 /** In the place of a function's id: it is known only that it is none of this controller's. */
 const ANOTHERS = '?';
@@ -276,7 +276,8 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
       await cluster.assign(known.seen, spec);
     } catch (error) {
       logger.warn({ err: error, pod: known.seen.name, attempt }, 'a pod could not be labelled with its function');
-      if (attempt < ASSIGN_ATTEMPTS && !this.#closed && this.#pods.get(known.seen.name) === known) known.assigning = clock.at(clock.now() + ASSIGN_RETRY_MS * attempt, () => void this.#assign(known, spec, attempt + 1));
+      if (this.#closed || this.#pods.get(known.seen.name) !== known) return;
+      known.assigning = clock.at(clock.now() + Math.min(ASSIGN_RETRY_MAX_MS, ASSIGN_RETRY_MS * 2 ** (attempt - 1)), () => void this.#assign(known, spec, attempt + 1));
     }
   }
 

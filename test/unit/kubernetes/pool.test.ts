@@ -277,13 +277,16 @@ test('a label that could not be written is written again', async () => {
   assert.deepEqual(made.cluster.assigned, ['p f', 'p f', 'p f']);
 });
 
-test('one that nobody lets write gives up', async () => {
+test('one that nobody lets write asks less and less often', async () => {
   const made = await bench();
   made.cluster.refuses.assign = 'pods is forbidden.';
   const session = await warmPod(made, 'p');
   await start(made, 1);
   await pass(made, 60_000, session);
-  assert.equal(made.cluster.assigned.length, 5);
+  // At once, and after 1, 3, 7, 15 and 31 seconds.
+  assert.equal(made.cluster.assigned.length, 6);
+  await pass(made, 60_000, session);
+  assert.equal(made.cluster.assigned.length, 8);
 });
 
 // The end of what a pod served
