@@ -80,15 +80,15 @@ export function registerControllerMetrics(metrics: Metrics, { controller, fleet,
   metrics.value('sluice_worker_capacity_bytes', () => (pool()?.capacity.maxMemoryMiB ?? 0) * MIB);
   metrics.read('sluice_pods', () => {
     const counts = pods()?.count();
-    return counts === undefined ? [] : (['warm', 'spare', 'serving', 'troubled'] as const).map((state) => [counts[state], { state }] as const);
+    return (['warm', 'spare', 'serving', 'troubled'] as const).map((state) => [counts?.[state] ?? 0, { state }] as const);
   });
   metrics.read('sluice_pod_changes_total', () => {
     const tally = pods()?.tally;
-    return tally === undefined ? [] : (['created', 'refused', 'assigned', 'resized', 'removed', 'lost'] as const).map((change) => [tally[change], { change }] as const);
+    return (['created', 'refused', 'assigned', 'resized', 'removed', 'lost'] as const).map((change) => [tally?.[change] ?? 0, { change }] as const);
   });
   metrics.read('sluice_kubernetes_requests_total', () => {
     const requests = pods()?.requests;
-    return requests === undefined ? [] : [[requests, {}]];
+    return [[requests ?? 0, {}]];
   });
   metrics.value('sluice_owned_partitions', () => controller()?.owned().size ?? 0);
   metrics.value('sluice_partitions', () => log.partitions);
