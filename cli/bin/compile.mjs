@@ -1,5 +1,5 @@
-// Usage: node cli/bin/compile.mjs ROLE: loads all that a role needs and ends, so that Node has it compiled where NODE_COMPILE_CACHE says. For the images: a worker pod that is to
-// serve somebody who waits has two cores of a machine to share with twenty others.
+// Usage: node cli/bin/compile.mjs ROLE: loads all that a role needs and ends, so that Node has it compiled where NODE_COMPILE_CACHE says. For the images: somebody
+// may wait for the pod that is started.
 const role = process.argv[2];
 const modules = {
   gateway: ['../roles/gateway.ts'],

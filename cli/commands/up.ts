@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { Option, type Command } from 'commander';
 import { printJson, printLine, type CommandContext, type InstanceOptions, type OutputOptions } from '../context.ts';
 import { announceInstance, refuseSecondInstance, settingsWith } from '../instance.ts';
@@ -34,11 +33,11 @@ interface UpOptions extends InstanceOptions, OutputOptions {
 async function upProcesses(context: CommandContext, options: UpOptions, plan: ProcessPlan): Promise<void> {
   const settings = settingsWith(context.environment, options);
   await refuseSecondInstance(settings);
-  const { needShared, sharedSecret } = await import('../roles/context.ts');
+  const { makePrivateFolder, needShared, sharedSecret } = await import('../roles/context.ts');
   // As every gateway would, but once.
   sharedSecret(settings);
   needShared(settings, ['log', 'store', 'cache']);
-  await mkdir(settings.dataDir, { recursive: true, mode: 0o700 });
+  await makePrivateFolder(settings.dataDir);
   const supervisor = new Supervisor({ plan, settings, environment: context.environment, stderr: context.stderr });
   // A signal during the start must not leave processes behind.
   const stopRequested = untilStopRequested();

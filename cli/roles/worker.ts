@@ -10,7 +10,6 @@ import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Metrics } from '../../platform/telemetry/metrics.ts';
 import { Controllers } from '../../worker/controllers/controllers.ts';
 import { ControllerDirectory } from '../../worker/controllers/directory.ts';
-import { StoredObjects } from '../../worker/controllers/stored-objects.ts';
 import { registerWorkerMetrics } from '../../worker/metrics.ts';
 import { startWorker } from '../../worker/start.ts';
 import { Closers, makePrivateFolder, readPem, sharedSecret, type RoleContext } from './context.ts';
@@ -45,7 +44,7 @@ export const startWorkerRole: StartRole = async (settings) => {
       instance: randomUUID(),
       joinToken: token,
       agent, clock, logger,
-      objects: new StoredObjects(storeAgent),
+      storeAgent,
       room,
       dedicated: settings.dedicated === 'on',
     });

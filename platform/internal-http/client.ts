@@ -37,6 +37,12 @@ export interface InternalRequest {
   readonly onHeaders?: (status: number) => void;
 }
 
+/** What lies at a URL that somebody else has made and signed. Rejects as {@link internalRequest}, and after the time-out. */
+export function internalGet(agent: Agent, signedUrl: string, timeoutMs: number): Promise<InternalResponse> {
+  const { origin, pathname, search } = new URL(signedUrl);
+  return internalRequest(agent, { origin, path: pathname + search, method: 'GET', signal: AbortSignal.timeout(timeoutMs) });
+}
+
 /** Sends a request and collects the answer. Rejects when there is none: no connection, one that broke, or the signal. */
 export function internalRequest(agent: Agent, { origin, path, method, headers, body, signal, onHeaders }: InternalRequest): Promise<InternalResponse> {
   return new Promise((resolve, reject) => {

@@ -22,6 +22,11 @@ export function functionKey(account: string, functionName: string): FunctionKey 
   return `${account}/${functionName}`;
 }
 
+/** Names a function's incarnation: one that was deleted and made again under its name is another. `account/name/uid`. */
+export function functionIdOf({ account, functionName, functionUid }: ExecutionSpec): string {
+  return `${functionKey(account, functionName)}/${functionUid}`;
+}
+
 export function executionSpec(record: FunctionRecord, version: FunctionVersion, region: string): ExecutionSpec {
   return {
     id: `${record.account}/${record.name}/${record.uid}/${version.version}/${version.revisionId}`,

@@ -8,18 +8,18 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { LambdaClient } from '@aws-sdk/client-lambda';
 import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { CREDENTIALS, inheritedVariables, lambdaClient } from '../support/access.ts';
-import { COMPOSED_ROLES, ComposedSluice, whyNoCompose } from '../support/compose.ts';
+import { ROLES } from '../../cli/roles/role.ts';
+import { ComposedSluice, whyNoCompose } from '../support/compose.ts';
 import { deploy, invoke, result } from '../support/functions.ts';
+import { until } from '../support/until.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '..', '..');
 const SCALE = { worker: 3, controller: 2, gateway: 2 };
-const LOOK_MS = 250;
 /** So many invocations while containers die. */
 const EVENTS = 200;
 const SENDERS = 4;
@@ -40,15 +40,6 @@ exports.handler = async (event) => {
     tmp: attempt(() => { writeFileSync('/tmp/program', '#!/bin/sh\\necho ran\\n'); chmodSync('/tmp/program', 0o755); return execFileSync('/tmp/program').toString().trim(); }),
   };
 };`;
-
-/** Nobody tells when Prometheus has scraped or a log has been written: to see it there is only looking again. */
-async function until<Value>(look: () => Promise<Value | undefined>): Promise<Value> {
-  for (;;) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    await delay(LOOK_MS);
-  }
-}
 
 const reason = await whyNoCompose();
 if (reason !== undefined) process.stderr.write(`NOT TESTED: docker-compose.yml, since ${reason}.\n`);
@@ -83,7 +74,7 @@ describe('docker compose up', { skip: reason ?? false, timeout: 900_000 }, () =>
     assert.match(await command('invoke', 'hello-python', '-p', '{"name":"compose"}'), /Hello, compose!/);
     const mark = randomUUID();
     await command('invoke', 'hello-node', '-p', JSON.stringify({ name: mark }), '--async');
-    await until(async () => ((await command('logs', 'hello-node')).includes(mark) ? true : undefined));
+    await until('the line is in the log', async () => ((await command('logs', 'hello-node')).includes(mark) ? true : undefined));
   });
 
   test('functions run unprivileged, cannot change the image, and may run what they write to /tmp', async () => {
@@ -92,19 +83,19 @@ describe('docker compose up', { skip: reason ?? false, timeout: 900_000 }, () =>
   });
 
   test('Prometheus finds every replica, and every query of the dashboard works', async (t) => {
-    await until(async () => {
+    await until('Prometheus finds every replica', async () => {
       const up = await sluice.query('sum by (job) (up{job=~"gateway|controller|worker"})');
-      return COMPOSED_ROLES.every((role) => up.find(({ metric }) => metric['job'] === role)?.value === SCALE[role]) ? true : undefined;
+      return ROLES.every((role) => up.find(({ metric }) => metric['job'] === role)?.value === SCALE[role]) ? true : undefined;
     });
     // Rates need two scrapes of what was there before.
-    await until(async () => {
+    await until('rates of what was called', async () => {
       await invoke(lambda, 'looks-around', {}, { InvocationType: 'Event' });
       return (await sluice.query('sum(rate(sluice_event_append_duration_seconds_count[1m])) > 0')).length > 0 ? true : undefined;
     });
     const { panels } = JSON.parse(await readFile(join(ROOT, 'deploy', 'grafana', 'dashboards', 'sluice.json'), 'utf8')) as { readonly panels: readonly { readonly title: string; readonly targets?: readonly { readonly expr: string }[] }[] };
     const expressions = panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => ({ title, expr: expr.replaceAll('$__rate_interval', '1m') })));
     for (const { title, expr } of expressions) {
-      await until(async () => ((await sluice.query(expr)).length > 0 ? true : undefined)).catch((error: unknown) => assert.fail(`${title}: ${String(error)}`));
+      await until(`${title} has data`, async () => ((await sluice.query(expr)).length > 0 ? true : undefined));
     }
     t.diagnostic(`${expressions.length} queries of the dashboard return data`);
     assert.deepEqual((await sluice.query('max(sluice_partitions) - sum(sluice_owned_partitions)')).map(({ value }) => value), [0]);
@@ -113,7 +104,7 @@ describe('docker compose up', { skip: reason ?? false, timeout: 900_000 }, () =>
   test('a killed container of each role loses nothing that was accepted', async (t) => {
     await s3.send(new CreateBucketCommand({ Bucket: 'marks' }));
     const marks = Array.from({ length: EVENTS }, (_, index) => `${index}-${randomUUID()}`);
-    const victims = await Promise.all(COMPOSED_ROLES.map(async (role) => (await sluice.containers(role))[0] ?? ''));
+    const victims = await Promise.all(ROLES.map(async (role) => (await sluice.containers(role))[0] ?? ''));
     let next = 0;
     let broken = 0;
     const send = async (): Promise<void> => {
@@ -132,21 +123,21 @@ describe('docker compose up', { skip: reason ?? false, timeout: 900_000 }, () =>
     };
     const killing = (async () => {
       for (const [index, victim] of victims.entries()) {
-        await until(() => Promise.resolve(next >= ((index + 1) * EVENTS) / (victims.length + 1) ? true : undefined));
+        await until('so many events are sent', () => Promise.resolve(next >= ((index + 1) * EVENTS) / (victims.length + 1) ? true : undefined));
         await sluice.kill(victim);
       }
     })();
     await Promise.all([...Array.from({ length: SENDERS }, send), killing]);
     for (const victim of victims) await sluice.start(victim);
     await sluice.up(SCALE);
-    await until(async () => {
+    await until('every accepted event has run', async () => {
       const { Contents = [] } = await s3.send(new ListObjectsV2Command({ Bucket: 'marks' }));
       const ran = new Set(Contents.map(({ Key }) => Key));
       return marks.every((mark) => ran.has(mark)) ? true : undefined;
     });
     assert.equal((await result<{ uid: number }>(lambda, 'looks-around')).uid, 10_001);
     t.diagnostic(`${EVENTS} events accepted and run; ${broken} requests broke off and were sent again`);
-    await until(async () => {
+    await until('nothing is accounted for nowhere or twice', async () => {
       const drift = await sluice.query('sluice_invocation_drift');
       return drift.length === SCALE.controller && drift.every(({ value }) => value === 0) ? true : undefined;
     });
@@ -154,7 +145,7 @@ describe('docker compose up', { skip: reason ?? false, timeout: 900_000 }, () =>
 
   test('a stop ends every role by itself with exit code 0, and what was deployed is there after the next start', async () => {
     await sluice.compose('stop');
-    for (const service of ['front', ...COMPOSED_ROLES]) for (const container of await sluice.containers(service)) assert.equal(await sluice.exitCode(container), 0, container);
+    for (const service of ['front', ...ROLES]) for (const container of await sluice.containers(service)) assert.equal(await sluice.exitCode(container), 0, container);
     await sluice.up({ worker: 1, controller: 1, gateway: 1 });
     assert.equal((await result<{ uid: number }>(lambda, 'looks-around')).uid, 10_001);
   });

@@ -5,10 +5,10 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { buildImages } from './images.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '..', '..');
-export const COMPOSED_ROLES = ['gateway', 'controller', 'worker'] as const;
 /** Apart from images that somebody uses. */
 const IMAGE_TAG = 'e2e';
 const BASE_IMAGE = 'node:24-bookworm-slim';
@@ -56,10 +56,7 @@ export class ComposedSluice {
 
   /** Builds the images and makes the secrets; nothing runs yet. */
   static async prepare(): Promise<ComposedSluice> {
-    for (const role of COMPOSED_ROLES) {
-      // The host's network, since a builder's own may have no way out.
-      await run('docker', ['build', '--network', 'host', '--target', role, '--tag', `sluice/${role}:${IMAGE_TAG}`, ROOT], { maxBuffer: OUTPUT_BYTES_MAX });
-    }
+    await buildImages(IMAGE_TAG);
     const folder = await mkdtemp(join(tmpdir(), 'sluice-compose-'));
     const [frontPort = 0, prometheusPort = 0] = await freePorts(2);
     const sluice = new ComposedSluice(folder, frontPort, prometheusPort);

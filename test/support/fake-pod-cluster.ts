@@ -1,5 +1,4 @@
-import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
-import { functionIdOf } from '../../platform/worker-pool/kubernetes/function-id.ts';
+import { functionIdOf, type ExecutionSpec } from '../../platform/model/execution-spec.ts';
 import type { ObservedPod } from '../../platform/worker-pool/kubernetes/observed-pod.ts';
 import { PodRefusedError, type PodCluster, type PodName, type PodOrder, type PodWatcher } from '../../platform/worker-pool/kubernetes/pod-cluster.ts';
 import type { PodSize } from '../../platform/worker-pool/kubernetes/sizes.ts';

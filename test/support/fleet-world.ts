@@ -13,7 +13,6 @@ import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Fleet } from '../../platform/worker-pool/fleet/fleet.ts';
 import { fleetRoutes } from '../../platform/worker-pool/fleet/routes.ts';
 import { Controllers } from '../../worker/controllers/controllers.ts';
-import { StoredObjects } from '../../worker/controllers/stored-objects.ts';
 import { FakeListener, initialized, Watch, type Invoke } from './fleet-listener.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -200,7 +199,7 @@ export function fakeWorker(t: Pick<TestContext, 'after'>, { name = 'w', room = R
   const agent = internalAgent();
   const controllers = new Controllers({
     worker: name, instance: randomUUID(), joinToken: token ?? joinToken(SECRET, { worker: name, expiresAtMs: clock.now() + 3_600_000 }), agent, clock, logger, room, dedicated,
-    objects: new StoredObjects(agent),
+    storeAgent: agent,
   });
   const host = new FakeHost(controllers);
   controllers.attach(host);

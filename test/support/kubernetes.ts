@@ -4,14 +4,12 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { buildImages } from './images.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '..', '..');
-const ROLES = ['gateway', 'controller', 'worker'] as const;
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
-const LOOK_MS = 250;
 
 /** Why the chart cannot be installed here; undefined: it can. */
 export async function whyNoCluster(): Promise<string | undefined> {
@@ -35,10 +33,7 @@ export async function images(): Promise<string> {
   if (given !== undefined) return given;
   const [loader = '', ...loaderArgs] = (process.env['E2E_LOAD_IMAGE'] ?? '').split(' ');
   const tag = `e2e-${randomBytes(4).toString('hex')}`;
-  for (const role of ROLES) {
-    const image = `sluice/${role}:${tag}`;
-    // The host's network, since a builder's own may have no way out.
-    await run('docker', ['build', '--network', 'host', '--target', role, '--tag', image, ROOT], { maxBuffer: OUTPUT_BYTES_MAX });
+  for (const image of await buildImages(tag)) {
     await run(loader, [...loaderArgs, image], { maxBuffer: OUTPUT_BYTES_MAX });
     await run('docker', ['image', 'rm', image]);
   }
@@ -57,17 +52,6 @@ export async function apply(object: object): Promise<void> {
   child.stdin.end(JSON.stringify(object));
   const [code] = (await once(child, 'close')) as [number];
   if (code !== 0) throw new Error(`kubectl apply: ${Buffer.concat(said).toString()}`);
-}
-
-/** What only looking again can tell. Rejects after `patienceMs` with what was seen last. */
-export async function until<Value>(what: string, look: () => Promise<Value | undefined>, patienceMs = 120_000): Promise<Value> {
-  const endMs = Date.now() + patienceMs;
-  for (;;) {
-    const seen = await look();
-    if (seen !== undefined) return seen;
-    if (Date.now() > endMs) throw new Error(`It did not come to this within ${patienceMs / 1_000} s: ${what}.`);
-    await delay(LOOK_MS);
-  }
 }
 
 export interface SeenPod {

@@ -1,5 +1,5 @@
 import type { Agent } from 'undici';
-import { internalRequest } from '../../platform/internal-http/client.ts';
+import { internalGet } from '../../platform/internal-http/client.ts';
 import { PAYLOAD_BUCKET, type InvocationRecord } from '../../platform/model/invocation.ts';
 import type { ObjectLocation } from '../../platform/object-store/object-store.ts';
 
@@ -33,8 +33,7 @@ export class ClaimedPayloads {
     if (claim === undefined) return payload;
     if (claim.kind === 'object') return this.#read({ bucket: PAYLOAD_BUCKET, key: claim.key });
     if (replyTo === undefined) throw new Error(`Invocation ${id} claims a payload at its gateway and does not say where that is.`);
-    const url = new URL(replyTo);
-    const { status, body } = await internalRequest(this.#agent, { origin: url.origin, path: url.pathname + url.search, method: 'GET', signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+    const { status, body } = await internalGet(this.#agent, replyTo, FETCH_TIMEOUT_MS);
     if (status !== 200 || body.length !== claim.bytes) throw new Error(`The gateway of invocation ${id} answered ${status} with ${body.length} of ${claim.bytes} bytes of its payload.`);
     return body;
   }

@@ -1,23 +1,24 @@
 import type { Agent } from 'undici';
 import type { Clock, Timer } from '../../platform/clock.ts';
+import { internalGet } from '../../platform/internal-http/client.ts';
 import { partitionOf } from '../../platform/invocation-log/invocation-log.ts';
 import { functionKey } from '../../platform/model/execution-spec.ts';
 import { CODE_BUCKET } from '../../platform/model/function.ts';
 import type { ObjectLocation } from '../../platform/object-store/object-store.ts';
 import type { Assignment, ControllerLink, EnvironmentHost, HeldEnvironment } from '../../platform/protocol/controller-link.ts';
-import type { Instruction, WireLog, WorkerRoom } from '../../platform/protocol/wire/messages.ts';
+import { NO_ROOM, type Instruction, type WireLog, type WorkerRoom } from '../../platform/protocol/wire/messages.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import type { CodeSource } from '../code/code-source.ts';
 import { ControllerSession } from './controller-session.ts';
 import { ClaimedPayloads } from './claimed-payloads.ts';
 import { HeldEnvironmentState } from './held-environment.ts';
 import { SessionLogs } from './session-logs.ts';
-import type { StoredObjects } from './stored-objects.ts';
 
 /** An environment that no controller has claimed for so long stops, if it has nothing to do, and what it could not report is forgotten. */
 const PARKED_MAX_MS = 60_000;
 const PARKED_CHECK_MS = 5_000;
-const NO_ROOM: WorkerRoom = { maxEnvironments: 0, maxMemoryMiB: 0 };
+/** A package is 50 MiB at most, on a network of our own. */
+const OBJECT_TIMEOUT_MS = 60_000;
 
 export interface ControllersOptions {
   readonly worker: string;
@@ -26,7 +27,8 @@ export interface ControllersOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly agent: Agent;
-  readonly objects: StoredObjects;
+  /** Trusts the object store's authority. */
+  readonly storeAgent: Agent;
   /** What all controllers together may use. */
   readonly room: WorkerRoom;
   /** It runs environments of one function only: that of the first that it is given. Until then every controller may use all of it. */
@@ -66,7 +68,9 @@ export class Controllers implements ControllerLink {
     const url = await Promise.any(open.map((session) => session.locate(location))).catch((error: unknown) => {
       throw new Error(`No controller says where ${location.bucket}/${location.key} lies: ${error instanceof AggregateError ? String(error.errors[0] ?? 'there is none') : String(error)}`, { cause: error });
     });
-    return this.#options.objects.read(url, location);
+    const { status, body } = await internalGet(this.#options.storeAgent, url, OBJECT_TIMEOUT_MS);
+    if (status !== 200) throw new Error(`The object store answered ${status} when ${location.bucket}/${location.key} was read.`);
+    return body;
   }
 
   /** To the home of an environment that prints there, otherwise to whoever takes it. */

@@ -37,6 +37,8 @@ export interface WorkerRoom {
   readonly maxMemoryMiB: number;
 }
 
+export const NO_ROOM: WorkerRoom = { maxEnvironments: 0, maxMemoryMiB: 0 };
+
 export interface SessionRequest {
   readonly v: typeof PROTOCOL_VERSION;
   /** Its token names it, or is the one for all workers of a pool that knows them from elsewhere. */

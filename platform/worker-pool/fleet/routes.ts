@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../clock.ts';
-import type { FunctionLogs } from '../../function-logs/function-logs.ts';
+import type { FunctionLogs, LogEvent } from '../../function-logs/function-logs.ts';
 import { bearer, readInternalBody, sendBytes, sendEmpty, type InternalRoute } from '../../internal-http/server.ts';
 import {
   decodePoll,
@@ -238,7 +238,7 @@ function areLogs(logs: unknown): boolean {
 }
 
 function isLog(log: Partial<WireLog> | null): boolean {
-  return typeof log?.group === 'string' && typeof log.stream === 'string' && Array.isArray(log.events) && log.events.every(({ timestampMs, message }) => typeof timestampMs === 'number' && typeof message === 'string');
+  return typeof log?.group === 'string' && typeof log.stream === 'string' && Array.isArray(log.events) && log.events.every((event: Partial<LogEvent> | null) => typeof event?.timestampMs === 'number' && typeof event.message === 'string');
 }
 
 /** Undefined for what is no JSON object. */

@@ -1,15 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock, Timer } from '../../clock.ts';
 import type { PartitionAssignment } from '../../invocation-log/invocation-log.ts';
-import type { ExecutionSpec } from '../../model/execution-spec.ts';
+import { functionIdOf, type ExecutionSpec } from '../../model/execution-spec.ts';
 import { findRuntime } from '../../model/runtimes.ts';
-import type { WorkerRoom } from '../../protocol/wire/messages.ts';
+import { NO_ROOM, type WorkerRoom } from '../../protocol/wire/messages.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { Fleet } from '../fleet/fleet.ts';
 import type { WorkerOversight } from '../fleet/oversight.ts';
 import type { WorkerSession } from '../fleet/worker-session.ts';
 import type { PoolCapacity, PoolListener, WorkerPool } from '../worker-pool.ts';
-import { functionIdOf } from './function-id.ts';
 import type { ObservedPod, PodTrouble } from './observed-pod.ts';
 import type { PodCluster } from './pod-cluster.ts';
 import { fits, type PodSize } from './sizes.ts';
@@ -39,7 +38,6 @@ export interface KubernetesPoolSettings {
 const WARM_TMP_MIB = 512;
 /** The largest MemorySize (Lambda quotas): whether a node has so much is found out when it is asked for. */
 const LARGEST_MIB = 10_240;
-const NO_ROOM: WorkerRoom = { maxEnvironments: 0, maxMemoryMiB: 0 };
 /** Requests for pods under way at once: above it they wait their turn, so that a burst does not drown the API server. */
 const CREATING_MAX = 32;
 /** A label that could not be written is tried again after so long, later after twice as long and so on, as long as the pod lives. */
@@ -292,7 +290,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     const alive = known?.seen.death === undefined;
     const trouble = seen.trouble === undefined ? undefined : { ...seen.trouble, sinceMs: known?.trouble?.sinceMs ?? now };
     if (known === undefined) {
-      this.#pods.set(seen.name, { seen, expected: false, functionId: seen.functionId, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: now, heardBefore: false, emptySinceMs: undefined, vacated: false, mine: false, trouble, removing: false, madeFor: undefined, disowned: undefined, spec: undefined, assigning: undefined });
+      this.#pods.set(seen.name, knownPod(seen, now, { trouble }));
     } else {
       const { size } = known.seen;
       Object.assign(known, { seen, expected: false, trouble, functionId: functionNow(known, seen) });
@@ -382,7 +380,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     const seen: ObservedPod = {
       name, family, size, uid: '', address: undefined, state: 'spare', functionId: undefined, createdAtMs: clock.now(), leaving: false, trouble: undefined, death: undefined, ended: false, resizeRefused: false,
     };
-    this.#pods.set(name, { seen, expected: true, functionId: undefined, resizingTo: undefined, joinedAtMs: undefined, heardAtMs: clock.now(), heardBefore: false, emptySinceMs: undefined, vacated: false, mine: false, trouble: undefined, removing: false, madeFor, disowned: undefined, spec: undefined, assigning: undefined });
+    this.#pods.set(name, knownPod(seen, clock.now(), { expected: true, madeFor }));
     this.#creating++;
     try {
       await cluster.create({ name, family, size });
@@ -468,6 +466,14 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     this.#capacity = capacity;
     this.#options.listener.capacityChanged(capacity);
   }
+}
+
+/** A pod that nothing is known of yet but what is seen, or asked for. */
+function knownPod(seen: ObservedPod, nowMs: number, more: Partial<Pick<KnownPod, 'expected' | 'madeFor' | 'trouble'>>): KnownPod {
+  return {
+    seen, functionId: seen.functionId, expected: false, madeFor: undefined, trouble: undefined, heardAtMs: nowMs, heardBefore: false, vacated: false, mine: false, removing: false,
+    resizingTo: undefined, joinedAtMs: undefined, emptySinceMs: undefined, disowned: undefined, spec: undefined, assigning: undefined, ...more,
+  };
 }
 
 /** The function of a pod: what is known here is ahead of its labels, except where another controller's are still to come. */

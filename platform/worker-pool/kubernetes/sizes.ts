@@ -6,7 +6,7 @@ export interface PodSize {
   readonly tmpMiB: number;
 }
 
-/** Memory that a worker and the process that it has started ahead take beside the function: 110 MiB as measured, with room for a burst of output. */
+/** Memory that a worker and the process that it has started ahead take beside the function: 96 MiB at rest, as measured, and as much again for what passes through them. */
 export const WORKER_OVERHEAD_MIB = 192;
 
 /** What the kernel enforces on the pod. /tmp lies in memory, and is counted there on top of what the function may have, as on Lambda, where it is not the function's memory. */

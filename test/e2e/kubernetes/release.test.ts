@@ -14,7 +14,8 @@ import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/cl
 import { CREDENTIALS, inheritedVariables, lambdaClient } from '../../support/access.ts';
 import { awsPython } from '../../support/aws-python.ts';
 import { deploy, invoke, result } from '../../support/functions.ts';
-import { apply, images, kubectl, ReleasedSluice, until, whyNoCluster, type SeenPod } from '../../support/kubernetes.ts';
+import { apply, images, kubectl, ReleasedSluice, whyNoCluster, type SeenPod } from '../../support/kubernetes.ts';
+import { until } from '../../support/until.ts';
 import { zip } from '../../support/packages.ts';
 import { steadyLoad, type LoadReport } from '../faults/load.ts';
 
@@ -196,7 +197,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
   test('a controller is killed under load', async () => {
     const report = await under('kill a controller', async () => {
       const [victim = ''] = await release.podsOf('controller');
-      await kubectl('delete', 'pod', victim, '--namespace', release.namespace, '--grace-period=0', '--force');
+      assert.ok(await kill(release.namespace, victim));
       await kubectl('rollout', 'status', 'deployment/sluice-controller', '--namespace', release.namespace, '--timeout=120s');
     });
     assert.equal(report.errors.size, 0);
@@ -205,7 +206,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
   test('a gateway is killed under load: its own callers see a broken connection, and nobody else', async () => {
     const report = await under('kill a gateway', async () => {
       const [victim = ''] = await release.podsOf('gateway');
-      await kubectl('delete', 'pod', victim, '--namespace', release.namespace, '--grace-period=0', '--force');
+      assert.ok(await kill(release.namespace, victim));
       await kubectl('rollout', 'status', 'deployment/sluice-gateway', '--namespace', release.namespace, '--timeout=120s');
     });
     for (const error of report.errors.keys()) assert.match(error, /^(ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT|EHOSTUNREACH|socket hang up)$/);
@@ -213,8 +214,11 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
 
   test('worker pods are deleted under load', async () => {
     const report = await under('kill worker pods', async () => {
-      await until('somebody serves', async () => ((await serving('marks')).length > 0 ? true : undefined));
-      for (const { name } of await serving('marks')) await kubectl('delete', 'pod', name, '--namespace', release.functionsNamespace, '--grace-period=0', '--force');
+      // One that is seen may be gone by itself a moment later.
+      await until('one that serves is killed', async () => {
+        const killed = await Promise.all((await serving('marks')).map(({ name }) => kill(release.functionsNamespace, name)));
+        return killed.includes(true) ? true : undefined;
+      });
       await until('another serves', async () => ((await serving('marks')).some(({ ready }) => ready) ? true : undefined));
     });
     for (const error of report.errors.keys()) assert.match(error, /^5\d\d /);
@@ -284,10 +288,21 @@ async function invokeNew(lambda: LambdaClient, name: string): Promise<void> {
   await invoke(lambda, name);
 }
 
-/** As `kubectl drain` does with one pod. */
+/** Whether the pod was still there. */
+async function kill(namespace: string, name: string): Promise<boolean> {
+  return (await kubectl('delete', 'pod', name, '--namespace', namespace, '--grace-period=0', '--force', '--ignore-not-found')) !== '';
+}
+
+/** As `kubectl drain` does with one pod, which may have gone by itself. */
 async function evict(namespace: string, name: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-evict-'));
   const file = join(folder, 'eviction.json');
   await writeFile(file, JSON.stringify({ apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } }));
-  await kubectl('create', '--raw', `/api/v1/namespaces/${namespace}/pods/${name}/eviction`, '--filename', file).finally(() => rm(folder, { recursive: true, force: true }));
+  try {
+    await kubectl('create', '--raw', `/api/v1/namespaces/${namespace}/pods/${name}/eviction`, '--filename', file);
+  } catch (error) {
+    if (!/NotFound/.test((error as { readonly stderr?: string }).stderr ?? '')) throw error;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }

@@ -6,6 +6,7 @@ import { createLogger } from '../../../platform/telemetry/logger.ts';
 import { Fleet } from '../../../platform/worker-pool/fleet/fleet.ts';
 import { RECONNECT_MS, SILENCE_MS, type SessionEnd, type WorkerSession } from '../../../platform/worker-pool/fleet/worker-session.ts';
 import { CLAIM_PATIENCE_MAX_MS } from '../../../platform/worker-pool/worker-pool.ts';
+import { closeFleet } from '../../support/closed-fleet.ts';
 import { completionOf, FakeListener, heldEnvironment, initialized, invoke, specOf } from '../../support/fleet-listener.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
@@ -23,15 +24,8 @@ interface Bench {
 
 const benches: Bench[] = [];
 
-/** After each test: a fleet that was closed leaves no timer behind. */
 afterEach(async () => {
-  for (const { fleet, clock } of benches.splice(0)) {
-    const closing = fleet.close();
-    clock.advance(60_000);
-    await closing;
-    clock.advance(0);
-    assert.equal(clock.pending, 0, 'timers are left');
-  }
+  for (const made of benches.splice(0)) await closeFleet(made);
 });
 
 function bench(): Bench {

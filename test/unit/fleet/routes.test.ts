@@ -175,5 +175,5 @@ test('a worker writes the logs of functions that it was given, and all of a mess
   assert.deepEqual(made.logged, []);
   assert.equal(await send({ logs: [log('/aws/lambda/f')] }), 204);
   assert.deepEqual(made.logged, ['/aws/lambda/f s m']);
-  for (const wrong of [{}, { logs: 1 }, { logs: [null] }, { logs: [{ group: '/aws/lambda/f', stream: 's', events: [{ message: 'm' }] }] }]) assert.equal(await send(wrong), 400);
+  for (const wrong of [{}, { logs: 1 }, { logs: [null] }, { logs: [{ group: '/aws/lambda/f', stream: 's', events: [{ message: 'm' }] }] }, { logs: [{ group: '/aws/lambda/f', stream: 's', events: [null] }] }]) assert.equal(await send(wrong), 400);
 });

@@ -6,6 +6,7 @@ import { createLogger } from '../../../platform/telemetry/logger.ts';
 import { Fleet } from '../../../platform/worker-pool/fleet/fleet.ts';
 import { BELIEVING, type WorkerOversight } from '../../../platform/worker-pool/fleet/oversight.ts';
 import type { WorkerSession } from '../../../platform/worker-pool/fleet/worker-session.ts';
+import { closeFleet } from '../../support/closed-fleet.ts';
 import { FakeListener, heldEnvironment, initialized, invoke, specOf } from '../../support/fleet-listener.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
@@ -27,14 +28,8 @@ interface Bench {
 
 const benches: Bench[] = [];
 
-/** After each test: a fleet that was closed leaves no timer behind. */
 afterEach(async () => {
-  for (const { fleet, clock } of benches.splice(0)) {
-    const closing = fleet.close();
-    clock.advance(60_000);
-    await closing;
-    assert.equal(clock.pending, 0, 'timers are left');
-  }
+  for (const made of benches.splice(0)) await closeFleet(made);
 });
 
 function bench(oversight: Partial<WorkerOversight> = {}): Bench {

@@ -1,7 +1,7 @@
 /** A pool whose pods others use as well, or have used before; what it lets in, how its pods grow, what it tells of itself, and its end. */
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
-import { functionIdOf } from '../../../platform/worker-pool/kubernetes/function-id.ts';
+import { functionIdOf } from '../../../platform/model/execution-spec.ts';
 import { EMPTY_MS, START_MAX_MS, UNHEARD_MS } from '../../../platform/worker-pool/kubernetes/supply.ts';
 import { heldEnvironment, specOf } from '../../support/fleet-listener.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
