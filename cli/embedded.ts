@@ -63,7 +63,7 @@ export async function startEmbedded(settings: Settings, options: EmbeddedOptions
     const roles: { controller?: Controller; worker?: Worker } = {};
     closers.push(async () => roles.controller?.stop());
     const replies = new PendingReplies({ clock });
-    const gateway = await startGateway({ log, catalogue, store, functionLogs, replies, clock, random: Math.random, logger, signingSecret, settings });
+    const gateway = await startGateway({ log, catalogue, store, functionLogs, replies, clock, random: Math.random, logger, signingSecret, settings: { ...settings, runsContainerImages: false } });
     closers.push(() => gateway.stop());
     url = gateway.url;
 

@@ -43,6 +43,8 @@ export interface GatewayOptions {
     readonly region: string;
     readonly accountConcurrency: number;
     readonly maxWaitingSync: number;
+    /** See `ApiSettings.runsContainerImages`. */
+    readonly runsContainerImages: boolean;
   };
 }
 

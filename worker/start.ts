@@ -8,7 +8,9 @@ import type { ReplyChannel } from '../platform/protocol/reply.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
 import { CodeCache } from './code/code-cache.ts';
 import type { CodeSource } from './code/code-source.ts';
+import { ContainerRuntime } from './container/container-runtime.ts';
 import { Environment, type EnvironmentContext } from './environment/environment.ts';
+import { startProcess, type RuntimeStart } from './environment/start-runtime.ts';
 import { probeIsolation } from './process/isolation.ts';
 import { Launcher } from './process/launcher.ts';
 import { MemoryWatch } from './process/memory-watch.ts';
@@ -40,13 +42,24 @@ export interface WorkerOptions {
     readonly alone?: boolean;
     /** Names of families of which processes are started ahead at once. */
     readonly prestartedFamilies?: readonly string[];
+    /** The one environment that there will be has its runtime in another container of this pod. */
+    readonly container?: ContainerSettings | undefined;
   };
+}
+
+export interface ContainerSettings {
+  /** Where that container's runtime finds the Runtime API. */
+  readonly runtimeApiPort: number;
+  /** What it prints is written there by others: what the platform adds goes to the same. */
+  readonly logStream: string;
 }
 
 export interface Worker {
   readonly host: EnvironmentHost;
   /** Which runtimes there are and on what they run, one line per family: `nodejs20.x, nodejs22.x, nodejs24.x on Node v24.21.0`. */
   runtimes(): Promise<readonly string[]>;
+  /** Resolves when an environment may be placed here: at once, except where a runtime in another container has to be there first. */
+  readonly ready: Promise<void>;
   /** One line: how far environments are kept apart from this machine. */
   isolation(): string;
   /** Stops every environment and every process; resolves when none is left. `open` after it is a departure. */
@@ -65,19 +78,28 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const launcher = new Launcher({ isolation, clock, logger, dataDir: settings.dataDir, prestartedPerRuntime: settings.prestartedPerRuntime });
   const memory = new MemoryWatch(clock);
   const runtimeApi = createRuntimeApi();
-  const context: EnvironmentContext = { ...options, code, launcher, memory, runtimeApi, region: settings.region, endpointUrl: settings.endpointUrl };
+  const container = settings.container === undefined ? undefined : await ContainerRuntime.open(runtimeApi, settings.container.runtimeApiPort);
+  const logStream = settings.container?.logStream;
+  const context: EnvironmentContext = { ...options, code, launcher, memory, runtimeApi, region: settings.region, endpointUrl: settings.endpointUrl, ...(logStream === undefined ? {} : { logStream }) };
   const families = [nodeFamily(settings), pythonFamily({ ...settings, logger, onProgress: options.onProgress ?? (() => undefined) })];
   const familyOf = new Map(families.flatMap((family) => family.runtimes.map((name): [string, RuntimeFamily] => [name, family])));
   const environments = new Map<string, Environment>();
   for (const family of families) if (settings.prestartedFamilies?.includes(family.name) === true) launcher.keep(family);
   let stopped: { readonly whenEmpty: () => void } | undefined;
 
+  /** How the function's runtime is started, or why it cannot be. */
+  const startOf = ({ configuration: { image, runtime } }: ExecutionSpec): RuntimeStart | string => {
+    if (image !== undefined) return container === undefined ? `This worker has no container of the image ${image.uri}.` : ({ calls }) => container.attach(calls);
+    const family = familyOf.get(runtime);
+    if (container !== undefined) return 'This worker is for the container image beside it.';
+    return family === undefined ? `The runtime ${runtime} is not one that this worker runs: ${[...familyOf.keys()].join(', ')}.` : (request) => startProcess(family, request);
+  };
+
   const open = (environmentId: string, spec: ExecutionSpec): void => {
-    const family = familyOf.get(spec.configuration.runtime);
-    const refusal = stopped !== undefined ? 'The worker is stopping.' : family === undefined ? `The runtime ${spec.configuration.runtime} is not one that this worker runs: ${[...familyOf.keys()].join(', ')}.` : undefined;
-    if (refusal !== undefined || family === undefined) {
+    const start = stopped !== undefined ? 'The worker is stopping.' : startOf(spec);
+    if (typeof start === 'string') {
       // Not before `open` has returned: the caller may still be writing down that it called.
-      queueMicrotask(() => link.gone({ environmentId, cause: { kind: 'cannotStart', message: refusal ?? '' } }));
+      queueMicrotask(() => link.gone({ environmentId, cause: { kind: 'cannotStart', message: start } }));
       return;
     }
     const environment = new Environment(environmentId, spec, context, () => {
@@ -85,7 +107,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       if (environments.size === 0) stopped?.whenEmpty();
     });
     environments.set(environmentId, environment);
-    environment.start(family);
+    environment.start(start);
   };
 
   return {
@@ -102,6 +124,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     async runtimes() {
       return Promise.all(families.map(async (family) => `${namesOf(family)} on ${await versionOf(family)}`));
     },
+    ready: container?.ready ?? Promise.resolve(),
     isolation: () => isolation.description,
     async stop() {
       await new Promise<void>((resolve) => {

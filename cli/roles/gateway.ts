@@ -40,7 +40,8 @@ export const startGatewayRole: StartRole = async (settings) => {
     const internal = await startInternalListener(context, replyRoutes({ replies, urls, clock }), () => (serving ? [] : ['The gateway is starting or stopping.']), metrics);
     internalUrl = internal.url;
     const gateway = await startGateway({
-      log, catalogue, store, functionLogs, replies, limiter, meter, clock, random: Math.random, logger, settings,
+      log, catalogue, store, functionLogs, replies, limiter, meter, clock, random: Math.random, logger,
+      settings: { ...settings, runsContainerImages: settings.pool.startsWith('kubernetes:') },
       signingSecret: createHmac('sha256', secret).update('object urls').digest(),
       lingerMs: LINGER_MS,
     });

@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto';
 import type { Cache } from '../../platform/cache/cache.ts';
 import { memoryCache } from '../../platform/cache/memory.ts';
 import { systemClock } from '../../platform/clock.ts';
-import { SETTINGS } from '../../platform/configuration/settings.ts';
+import { SETTINGS, type Settings } from '../../platform/configuration/settings.ts';
 import { internalAgent } from '../../platform/internal-http/client.ts';
+import { sendBytes, type InternalRoute } from '../../platform/internal-http/server.ts';
+import { DRAINED_PATH } from '../../platform/protocol/wire/messages.ts';
 import { HttpReplies } from '../../platform/protocol/http-replies.ts';
 import { EVERY_WORKER, joinToken } from '../../platform/protocol/wire/tokens.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
@@ -11,7 +13,7 @@ import { Metrics } from '../../platform/telemetry/metrics.ts';
 import { Controllers } from '../../worker/controllers/controllers.ts';
 import { ControllerDirectory } from '../../worker/controllers/directory.ts';
 import { registerWorkerMetrics } from '../../worker/metrics.ts';
-import { startWorker } from '../../worker/start.ts';
+import { startWorker, type ContainerSettings } from '../../worker/start.ts';
 import { Closers, makePrivateFolder, readPem, sharedSecret, type RoleContext } from './context.ts';
 import { startInternalListener } from './internal.ts';
 import type { StartRole } from './role.ts';
@@ -51,17 +53,21 @@ export const startWorkerRole: StartRole = async (settings) => {
     const endpointUrl = settings.endpointUrl ?? `${DEFAULT_ENDPOINT}:${settings.port}`;
     const metrics = new Metrics({ role: 'worker', version: version(), logger });
     const metered = registerWorkerMetrics(metrics, { controllers, room });
-    const running = await startWorker({ link: metered(controllers), replies, code: controllers.code, functionLogs: controllers.logs, clock, logger, settings: { ...settings, endpointUrl, alone: settings.dedicated === 'on' && settings.maxEnvironments === 1, prestartedFamilies: settings.prestartedRuntimes.split(',') } });
+    const running = await startWorker({ link: metered(controllers), replies, code: controllers.code, functionLogs: controllers.logs, clock, logger, settings: { ...settings, endpointUrl, alone: settings.dedicated === 'on' && settings.maxEnvironments === 1, prestartedFamilies: settings.prestartedRuntimes.split(','), container: containerOf(settings) } });
     controllers.attach(running.host);
     const directory = new ControllerDirectory({ fixed: settings.controllers?.split(',') ?? [], cache, partitions: settings.partitions, clock, logger, onChange: (urls) => controllers.known(urls) });
-    await directory.start();
     let draining = false;
-    const internal = await startInternalListener(context, [], () => (draining ? ['The worker is stopping.'] : controllers.open === 0 ? ['The worker has no session with a controller.'] : []), metrics);
+    // A runtime in another container may be long in coming: health is answered meanwhile.
+    const joined = running.ready.then(() => (draining ? undefined : directory.start()));
+    if (settings.containerRuntimePort === 0) await joined;
+    const drained = Promise.withResolvers<undefined>();
+    const internal = await startInternalListener(context, [drainedRoute(drained.promise)], () => (draining ? ['The worker is stopping.'] : controllers.open === 0 ? ['The worker has no session with a controller.'] : []), metrics);
     // Everything that runs ends and is reported and answered before a session is left.
     closers.add(async () => {
       draining = true;
       await controllers.drain(settings.stopPatienceMs);
       await running.stop();
+      drained.resolve(undefined);
       await replies.idle();
       await controllers.logs.flush();
       await directory.stop();
@@ -74,6 +80,24 @@ export const startWorkerRole: StartRole = async (settings) => {
     throw error;
   }
 };
+
+function containerOf({ containerRuntimePort: runtimeApiPort, containerLogStream: logStream }: Settings): ContainerSettings | undefined {
+  if (runtimeApiPort === 0) return undefined;
+  if (logStream === undefined) throw new CliError('SLUICE_CONTAINER_RUNTIME_PORT needs SLUICE_CONTAINER_LOG_STREAM: the log stream of the function in that container.', EXIT.usage);
+  return { runtimeApiPort, logStream };
+}
+
+/** Answers once nothing runs here any more: what holds back the end of a container that runs a function until then. */
+function drainedRoute(drained: Promise<undefined>): InternalRoute {
+  return {
+    method: 'GET',
+    path: DRAINED_PATH,
+    handle: async (_request, response) => {
+      await drained;
+      sendBytes(response, 200, 'text/plain', 'drained\n');
+    },
+  };
+}
 
 /**
  * Where a worker hears of controllers that come and go. None is needed where their names are set: a worker has no use for credentials then, which what it runs

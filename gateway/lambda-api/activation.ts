@@ -84,6 +84,8 @@ export class Activation {
   }
 
   async #packageFault(version: FunctionVersion): Promise<string | undefined> {
+    // Whether an image is there is for the node to find out that pulls it, with credentials that are not the platform's.
+    if (version.configuration.image !== undefined) return undefined;
     const { objectKey, sizeBytes } = version.configuration.code;
     const stored = await this.#options.store.head({ bucket: CODE_BUCKET, key: objectKey });
     if (stored?.sizeBytes === sizeBytes) return undefined;

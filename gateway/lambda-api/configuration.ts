@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FunctionConfiguration } from '@aws-sdk/client-lambda';
 import type { FunctionRecord, FunctionVersion } from '../../platform/model/function.ts';
 import { functionArn, type Home } from '../../platform/model/function-reference.ts';
+import { imageConfig } from './container-image.ts';
 
 /** Which ARN a version is shown under: that of the function, or with a version or alias. */
 export interface Shown {
@@ -13,12 +14,14 @@ export interface Shown {
 /** A version as the API shows it. */
 export function functionConfiguration(record: FunctionRecord, version: FunctionVersion, home: Home, shown: Shown): FunctionConfiguration {
   const { configuration: settings } = version;
+  const { image } = settings;
+  const config = image === undefined ? undefined : imageConfig(image);
   return {
     FunctionName: record.name,
     FunctionArn: functionArn(home, record.name, shown.qualifier),
-    Runtime: settings.runtime as NonNullable<FunctionConfiguration['Runtime']>,
+    ...(image === undefined && { Runtime: settings.runtime as NonNullable<FunctionConfiguration['Runtime']> }),
     Role: settings.role,
-    Handler: settings.handler,
+    ...(image === undefined && { Handler: settings.handler }),
     CodeSize: settings.code.sizeBytes,
     Description: settings.description,
     Timeout: settings.timeoutSec,
@@ -29,12 +32,13 @@ export function functionConfiguration(record: FunctionRecord, version: FunctionV
     ...(settings.environment !== undefined && { Environment: { Variables: { ...settings.environment } } }),
     TracingConfig: { Mode: settings.tracingMode },
     RevisionId: version.revisionId,
-    PackageType: 'Zip',
+    PackageType: image === undefined ? 'Zip' : 'Image',
+    ...(config !== undefined && { ImageConfigResponse: { ImageConfig: config } }),
     Architectures: [settings.architecture],
     EphemeralStorage: { Size: settings.ephemeralStorageMiB },
     SnapStart: { ApplyOn: 'None', OptimizationStatus: 'Off' },
     LoggingConfig: { LogFormat: 'Text', LogGroup: settings.logGroup },
-    ...(shown.inList !== true && { ...stateMembers(version), RuntimeVersionConfig: { RuntimeVersionArn: runtimeVersionArn(home, settings.runtime) } }),
+    ...(shown.inList !== true && { ...stateMembers(version), ...(image === undefined && { RuntimeVersionConfig: { RuntimeVersionArn: runtimeVersionArn(home, settings.runtime) } }) }),
   };
 }
 

@@ -24,6 +24,8 @@ export interface ApiContext {
 export interface ApiSettings extends Home {
   /** Invocations that may run at once in the account. */
   readonly accountConcurrency: number;
+  /** Whether workers are pods, which alone can hold the container of a function's image. */
+  readonly runsContainerImages: boolean;
 }
 
 /** One operation: takes what was parsed and validated against the model, throws `LambdaApiError`. */

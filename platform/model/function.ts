@@ -22,11 +22,23 @@ export interface CodeReference {
   readonly objectKey: string;
 }
 
+/** A container image that brings a version's code and runtime (Lambda guide, "Create a Lambda function using a container image"). */
+export interface ContainerImage {
+  /** As a registry knows it: `registry/repository:tag` or `…@sha256:…`. */
+  readonly uri: string;
+  /** What takes the place of the image's own; each undefined: the image's. */
+  readonly entryPoint?: readonly string[];
+  readonly command?: readonly string[];
+  readonly workingDirectory?: string;
+}
+
 /** The object store's bucket that holds deployment packages; not reachable through the S3 API. */
 export const CODE_BUCKET = 'sluice-code';
 
 /** Everything about a version that decides how its environments are built. */
 export interface VersionConfiguration {
+  /** There exactly where PackageType is Image: `runtime` and `handler` are empty then, and `code` is the hash alone. */
+  readonly image?: ContainerImage;
   readonly runtime: string;
   /** `file.export`, as the runtime reads it. */
   readonly handler: string;

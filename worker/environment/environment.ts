@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../../platform/clock.ts';
 import type { FunctionLogs } from '../../platform/function-logs/function-logs.ts';
+import { newLogStream } from '../../platform/function-logs/stream-name.ts';
 import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
 import { INIT_LIMIT_MS } from '../../platform/model/limits.ts';
@@ -14,14 +15,12 @@ import type { ExitStatus } from '../process/runtime-process.ts';
 import type { RuntimeApi } from '../runtime-api/server.ts';
 import { MAX_RESPONSE_BYTES } from '../runtime-api/limits.ts';
 import type { CallVerdict, RuntimeCalls, RuntimeResponse, WaitingNext } from '../runtime-api/runtime-calls.ts';
-import type { RuntimeFamily } from '../runtimes/runtime.ts';
 import { boundedErrorBody, clientContextHeader } from './bodies.ts';
 import { processEnded, reported, timedOut, type Failure } from './failures.ts';
 import { LogWriter } from './log-writer.ts';
 import { endLine, errorBody, initReportLine, initStartLine, reportLine, RESPONSE_TOO_LARGE_TYPE, SANDBOX_FAILURE_TYPE, startLine, type Report } from './report-lines.ts';
-import { startRuntime, type StartedRuntime } from './start-runtime.ts';
+import type { RuntimeStart, StartedRuntime } from './start-runtime.ts';
 import { mayFollow, type EnvironmentState } from './states.ts';
-import { newLogStream } from './variables.ts';
 
 /**
  * An init that does not end is given up so long before its last limit, so that the answer reaches a caller whose patience ends at that limit, counted from
@@ -43,6 +42,8 @@ export interface EnvironmentContext {
   readonly memory: MemoryWatch;
   readonly region: string;
   readonly endpointUrl: string;
+  /** Of the only environment there will be, where others know it beforehand. */
+  readonly logStream?: string;
 }
 
 interface Running {
@@ -83,6 +84,7 @@ interface Outcome {
 /** One execution environment; its states are those of {@link EnvironmentState}. */
 export class Environment implements RuntimeCalls, WatchedProcess {
   readonly id: string;
+  /** 0 where its processes are not seen here. */
   pid = 0;
   readonly #spec: ExecutionSpec;
   readonly #context: EnvironmentContext;
@@ -111,7 +113,7 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     this.#spec = spec;
     this.#context = context;
     this.#onGone = onGone;
-    this.#logStream = newLogStream(spec.version, context.clock.now());
+    this.#logStream = context.logStream ?? newLogStream(spec.version, context.clock.now());
     this.#log = new LogWriter(context.functionLogs, spec.configuration.logGroup, this.#logStream, () => context.clock.now());
   }
 
@@ -120,9 +122,9 @@ export class Environment implements RuntimeCalls, WatchedProcess {
   }
 
   /** Starts it; never throws. */
-  start(family: RuntimeFamily): void {
-    startRuntime({ spec: this.#spec, family, calls: this, logStream: this.#logStream, ...this.#context }).then(
-      (runtime) => this.#started(runtime, family),
+  start(begin: RuntimeStart): void {
+    begin({ ...this.#context, spec: this.#spec, calls: this, logStream: this.#logStream }).then(
+      (runtime) => this.#started(runtime),
       (error: unknown) => {
         this.#end({ kind: 'cannotStart', message: error instanceof Error ? error.message : String(error) });
         this.#leave();
@@ -140,15 +142,15 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     this.#state = state;
   }
 
-  #started(runtime: StartedRuntime, family: RuntimeFamily): void {
+  #started(runtime: StartedRuntime): void {
     this.#runtime = runtime;
     if (this.#state !== 'starting') {
       this.#leave();
       return;
     }
     this.#to('initializing');
-    this.pid = runtime.process.pid;
-    this.#log.lines([initStartLine(this.#spec.configuration.runtime, runtime.version)]);
+    this.pid = runtime.process.pid ?? 0;
+    if (runtime.version !== undefined) this.#log.lines([initStartLine(this.#spec.configuration.runtime, runtime.version)]);
     runtime.process.listen((source, chunk) => {
       this.#outputChunks++;
       this.#log.output(source, chunk);
@@ -157,7 +159,6 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     this.#context.memory.busy(this);
     this.#init = { phase: 'init', phaseStartedAt: runtime.startedAt, timer: this.#initTimer(), reported: undefined };
     runtime.begin();
-    this.#context.launcher.expect(family);
   }
 
   /** After the init phase's own limit it may go on within the limit of the invocation that waits for it. */
@@ -214,13 +215,13 @@ export class Environment implements RuntimeCalls, WatchedProcess {
   };
 
   #dispatch({ invocation, epoch, deliveryId }: Extract<Assignment, { kind: 'invoke' }>): void {
-    const { clock, memory } = this.#context;
+    const { clock } = this.#context;
     this.#to('invoking');
     const deadlineMs = clock.now() + this.#spec.configuration.timeoutSec * 1000;
     this.#running = { invocation, epoch, deliveryId, startedAt: performance.now(), timer: clock.at(deadlineMs, this.#onTimeout), completion: undefined, logOpen: true };
     this.#log.endPartialLines();
     this.#log.begin(startLine(invocation.id, invocation.version), { tail: invocation.logTail });
-    memory.busy(this);
+    this.#context.memory.busy(this);
     const clientContext = invocation.clientContext === undefined ? undefined : clientContextHeader(invocation.clientContext);
     this.#waiting?.deliver({
       invocationId: invocation.id,
@@ -315,7 +316,7 @@ export class Environment implements RuntimeCalls, WatchedProcess {
         invocationId: running.invocation.id,
         durationMs,
         memoryMiB,
-        maxMemoryUsedMiB: Math.min(usedMiB, memoryMiB),
+        ...(this.pid === 0 ? {} : { maxMemoryUsedMiB: Math.min(usedMiB, memoryMiB) }),
         ...(initDurationMs === undefined ? {} : { initDurationMs }),
         ...(status === undefined ? {} : { status }),
       }),

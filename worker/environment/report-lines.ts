@@ -7,7 +7,8 @@ export interface Report {
   readonly invocationId: string;
   readonly durationMs: number;
   readonly memoryMiB: number;
-  readonly maxMemoryUsedMiB: number;
+  /** Absent where it cannot be seen. */
+  readonly maxMemoryUsedMiB?: number;
   /** Of the environment's first invocation. */
   readonly initDurationMs?: number;
   readonly status?: 'timeout' | { readonly errorType: string };
@@ -32,8 +33,9 @@ export function endLine(invocationId: string): string {
 
 export function reportLine(report: Report): string {
   const init = report.initDurationMs === undefined ? '' : `Init Duration: ${report.initDurationMs.toFixed(2)} ms\t`;
+  const used = report.maxMemoryUsedMiB === undefined ? '' : `Max Memory Used: ${report.maxMemoryUsedMiB} MB\t`;
   const status = statusText(report.status).slice(1);
-  return `REPORT RequestId: ${report.invocationId}\tDuration: ${report.durationMs.toFixed(2)} ms\tBilled Duration: ${Math.ceil(report.durationMs)} ms\tMemory Size: ${report.memoryMiB} MB\tMax Memory Used: ${report.maxMemoryUsedMiB} MB\t${init}${status}`;
+  return `REPORT RequestId: ${report.invocationId}\tDuration: ${report.durationMs.toFixed(2)} ms\tBilled Duration: ${Math.ceil(report.durationMs)} ms\tMemory Size: ${report.memoryMiB} MB\t${used}${init}${status}`;
 }
 
 function statusText(status: Report['status']): string {

@@ -1,18 +1,17 @@
 import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
 import type { CodeCache } from '../code/code-cache.ts';
 import type { LaunchedProcess, Launcher } from '../process/launcher.ts';
-import type { RuntimeProcess } from '../process/runtime-process.ts';
+import type { ExitStatus, OutputListener } from '../process/runtime-process.ts';
 import type { RuntimeCalls } from '../runtime-api/runtime-calls.ts';
 import type { RuntimeApi } from '../runtime-api/server.ts';
 import type { RuntimeFamily } from '../runtimes/runtime.ts';
-import { functionVariables } from './variables.ts';
+import { processVariables } from './variables.ts';
 
 /** A smaller package is compiled in less time than opening the compile cache takes: 0.7 ms more for a handler of 5 kB, 15 ms less for an S3 client. */
 const COMPILE_CACHE_FROM_BYTES = 64 * 1024;
 
 export interface StartRequest {
   readonly spec: ExecutionSpec;
-  readonly family: RuntimeFamily;
   readonly calls: RuntimeCalls;
   readonly logStream: string;
   readonly runtimeApi: RuntimeApi;
@@ -22,22 +21,37 @@ export interface StartRequest {
   readonly endpointUrl: string;
 }
 
-/** A process that waits for its order, with everything it needs in place. */
+/** What an environment needs of the process, or processes, of its runtime. */
+export interface RuntimeHandle {
+  /** Undefined: it is not among the processes that are seen here. */
+  readonly pid: number | undefined;
+  /** Resolves when it has ended, where that is seen here. */
+  readonly exited: Promise<ExitStatus>;
+  /** Gets everything that it prints from now on, where that comes here. Once only. */
+  listen(listener: OutputListener): void;
+  /** Idempotent. */
+  kill(): Promise<void>;
+}
+
+/** A runtime that waits for its order, with everything it needs in place. */
 export interface StartedRuntime {
-  readonly process: RuntimeProcess;
-  /** `Node v24.21.0`. */
-  readonly version: string;
+  readonly process: RuntimeHandle;
+  /** `Node v24.21.0`; undefined: it is not the platform's. */
+  readonly version: string | undefined;
   /** When its start began, on the clock of `performance.now()`: what comes before (fetching code) is not the function's init. */
   readonly startedAt: number;
   /** Gives the order. */
   begin(): void;
-  /** Kills the process and gives back what it held. */
+  /** Kills it and gives back what it held. */
   dispose(): Promise<void>;
 }
 
+/** How an environment comes by its runtime. What it has acquired is given back where it rejects. */
+export type RuntimeStart = (request: StartRequest) => Promise<StartedRuntime>;
+
 /** Brings together code, Runtime API address and process, all at once where the process need not know the code. What it has acquired is given back where it rejects. */
-export async function startRuntime(request: StartRequest): Promise<StartedRuntime> {
-  const { spec, family, launcher } = request;
+export async function startProcess(family: RuntimeFamily, request: StartRequest): Promise<StartedRuntime> {
+  const { spec, launcher } = request;
   const undo: (() => void)[] = [];
   try {
     const installation = await family.prepare();
@@ -56,7 +70,7 @@ export async function startRuntime(request: StartRequest): Promise<StartedRuntim
       atStart ? Promise.resolve(undefined) : launch(undefined),
     );
     const inPlaceAt = performance.now();
-    const variables = functionVariables({ spec, installation, taskRoot: code.path, logStream: request.logStream, region: request.region, endpointUrl: request.endpointUrl, runtimeApi: address.address, temporaryDir: undefined });
+    const variables = processVariables({ spec, installation, taskRoot: code.path, logStream: request.logStream, region: request.region, endpointUrl: request.endpointUrl, runtimeApi: address.address });
     const launched = early ?? (await launch(variables));
     const environment = launched.temporaryDir === undefined ? variables : { ...variables, TMPDIR: launched.temporaryDir };
     return {
@@ -67,6 +81,7 @@ export async function startRuntime(request: StartRequest): Promise<StartedRuntim
       begin() {
         const compileCacheDir = spec.configuration.code.sizeBytes >= COMPILE_CACHE_FROM_BYTES ? installation.compileCacheDir : undefined;
         launched.process.order({ environment, taskRoot: code.path, handler: spec.configuration.handler, runtimeApi: address.address, ...(compileCacheDir === undefined ? {} : { compileCacheDir }) });
+        launcher.expect(family);
       },
       async dispose() {
         address.close();

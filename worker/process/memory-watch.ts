@@ -9,6 +9,7 @@ const PROCESSES_PER_INTERVAL = 50;
 const EXTRA_LOOK_INTERVAL_MS = 2;
 
 export interface WatchedProcess {
+  /** 0: not one that is seen here; it is never sampled. */
   readonly pid: number;
   /** Called with each sample. */
   sampled(use: MemoryUse): void;
@@ -26,6 +27,7 @@ export class MemoryWatch {
   }
 
   busy(process: WatchedProcess): void {
+    if (process.pid === 0) return;
     this.#busy.add(process);
     this.#timer ??= this.#arm();
   }
@@ -36,6 +38,7 @@ export class MemoryWatch {
 
   /** A sample now, unless there was one of any process a moment ago. */
   look(process: WatchedProcess, nowMs: number): void {
+    if (process.pid === 0) return;
     if (nowMs - this.#lastExtraMs < EXTRA_LOOK_INTERVAL_MS) return;
     this.#lastExtraMs = nowMs;
     sample(process);

@@ -11,8 +11,8 @@ import type { CallVerdict, RuntimeCalls, RuntimeEvent, WaitingNext } from './run
  * per request is kept small, because every invocation passes here twice.
  */
 export interface RuntimeApi {
-  /** Opens an address for one environment. */
-  open(calls: RuntimeCalls): Promise<RuntimeApiAddress>;
+  /** Opens an address for one environment; at a free port where none is given. Rejects where the port is taken. */
+  open(calls: RuntimeCalls, port?: number): Promise<RuntimeApiAddress>;
   close(): Promise<void>;
 }
 
@@ -42,7 +42,7 @@ export function createRuntimeApi(): RuntimeApi {
   const http: HttpServer = createHttpServer({ keepAlive: true, noDelay: true, requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 0, maxHeaderSize: 2 * 1024 * 1024 }, route);
   const open = new Set<NetServer>();
   return {
-    open(calls) {
+    open(calls, port = 0) {
       const sockets = new Set<Socket>();
       const listener = createNetServer({ noDelay: true, keepAlive: false }, (socket: MarkedSocket) => {
         socket[CALLS] = calls;
@@ -53,7 +53,7 @@ export function createRuntimeApi(): RuntimeApi {
       open.add(listener);
       return new Promise((resolve, reject) => {
         listener.once('error', reject);
-        listener.listen({ host: '127.0.0.1', port: 0 }, () => {
+        listener.listen({ host: '127.0.0.1', port }, () => {
           resolve({
             address: `127.0.0.1:${(listener.address() as AddressInfo).port}`,
             close() {

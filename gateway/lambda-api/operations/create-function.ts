@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { CreateFunctionRequest, FunctionConfiguration } from '@aws-sdk/client-lambda';
 import { FunctionExistsError } from '../../../platform/functions/function-catalogue.ts';
-import type { FunctionRecord, VersionConfiguration } from '../../../platform/model/function.ts';
+import type { CodeReference, FunctionRecord, VersionConfiguration } from '../../../platform/model/function.ts';
+import type { ObjectStore } from '../../../platform/object-store/object-store.ts';
 import { CREATING } from '../activation.ts';
 import { functionConfiguration } from '../configuration.ts';
+import { imageCode, imageSource } from '../container-image.ts';
 import type { ApiContext, Handler } from '../context.ts';
-import { checkPackage, storePackage } from '../deployment-package.ts';
+import { checkPackage, storePackage, type CodeSource } from '../deployment-package.ts';
 import { invalidParameter, LambdaApiError, validationErrors } from '../errors.ts';
 import { MAX_FUNCTION_NAME_CHARS } from '../limits.ts';
 import { unqualifiedTarget } from '../target.ts';
@@ -20,23 +22,25 @@ import { withTags } from './tag-rules.ts';
 export const createFunction: Handler<CreateFunctionRequest, FunctionConfiguration> = async (request, context) => {
   const { catalogue, settings, store, activation } = context;
   const name = newName(request, context);
-  if (request.PackageType === 'Image') throw invalidParameter('PackageType Image is not supported by Sluice yet: give the code as a zip file.');
-  if (request.Runtime === undefined || !request.Handler) {
+  const image = request.PackageType === 'Image' ? imageSource(request.Code ?? {}, 'creating') : undefined;
+  if (image === undefined && (request.Runtime === undefined || !request.Handler)) {
     throw invalidParameter('Runtime and Handler are mandatory parameters for functions created with deployment packages.');
   }
+  if (image !== undefined && !settings.runsContainerImages) {
+    throw invalidParameter('PackageType Image needs workers that are pods of Kubernetes (SLUICE_POOL=kubernetes:…), which this installation does not have: give the code as a zip file.');
+  }
   const architecture = requestedArchitecture(request.Architectures) ?? 'x86_64';
-  const draft = withSettings(defaults(name, architecture), request);
+  const draft = withSettings({ ...defaults(name, architecture), ...(image === undefined ? {} : { image }) }, request);
   const tags = withTags({}, request.Tags ?? {});
   if ((await catalogue.get(settings.account, name)) !== undefined) throw alreadyExists(name);
-  const checked = await checkPackage(request.Code ?? {}, 'creating', store);
-  await storePackage(checked, store);
+  const code = image === undefined ? await storedPackage(request.Code ?? {}, store) : imageCode(image);
   const empty: FunctionRecord = {
     account: settings.account,
     name,
     uid: randomUUID(),
     latest: {
       version: '$LATEST',
-      configuration: { ...draft, code: checked.reference },
+      configuration: { ...draft, code },
       revisionId: randomUUID(),
       lastModifiedMs: context.clock.now(),
       ...CREATING,
@@ -56,6 +60,12 @@ export const createFunction: Handler<CreateFunctionRequest, FunctionConfiguratio
   // The service shows a version published in the same step as being created, under the function's own ARN.
   return functionConfiguration(record, { ...version, ...CREATING }, settings, { qualifier: undefined });
 };
+
+async function storedPackage(source: CodeSource, store: ObjectStore): Promise<CodeReference> {
+  const checked = await checkPackage(source, 'creating', store);
+  await storePackage(checked, store);
+  return checked.reference;
+}
 
 function newName(request: CreateFunctionRequest, context: ApiContext): string {
   const name = unqualifiedTarget(request.FunctionName, 'CreateFunction', context.settings);

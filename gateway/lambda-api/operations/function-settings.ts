@@ -2,6 +2,7 @@ import { arch } from 'node:os';
 import type { CreateFunctionRequest, UpdateFunctionConfigurationRequest } from '@aws-sdk/client-lambda';
 import type { VersionConfiguration } from '../../../platform/model/function.ts';
 import { findRuntime, RUNTIMES } from '../../../platform/model/runtimes.ts';
+import { withImageConfig } from '../container-image.ts';
 import { invalidParameter } from '../errors.ts';
 import { MAX_ENVIRONMENT_BYTES, MAX_MEMORY_MIB } from '../limits.ts';
 import { KNOWN_RUNTIMES } from '../model.ts';
@@ -23,6 +24,7 @@ const RESERVED_VARIABLES: ReadonlySet<string> = new Set([
  */
 export function withSettings(base: VersionConfiguration, request: RequestedSettings): VersionConfiguration {
   refuseUnsupported(request);
+  checkPackageType(base, request);
   if (request.Runtime !== undefined) checkRuntime(request.Runtime);
   if (request.MemorySize !== undefined && request.MemorySize > MAX_MEMORY_MIB) {
     throw invalidParameter(`'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to ${MAX_MEMORY_MIB}`);
@@ -30,6 +32,7 @@ export function withSettings(base: VersionConfiguration, request: RequestedSetti
   if (request.Environment !== undefined) checkEnvironment(request.Environment.Variables ?? {});
   return {
     ...base,
+    ...(base.image !== undefined && request.ImageConfig !== undefined && { image: withImageConfig(base.image, request.ImageConfig) }),
     runtime: request.Runtime ?? base.runtime,
     handler: request.Handler ?? base.handler,
     role: request.Role ?? base.role,
@@ -41,6 +44,16 @@ export function withSettings(base: VersionConfiguration, request: RequestedSetti
     tracingMode: request.TracingConfig?.Mode ?? base.tracingMode,
     logGroup: request.LoggingConfig?.LogGroup ?? base.logGroup,
   };
+}
+
+/** What belongs to one type of package only, in the service's words. */
+function checkPackageType({ image }: VersionConfiguration, { Handler, Runtime, Layers, ImageConfig }: RequestedSettings): void {
+  if (image !== undefined && (Handler !== undefined || Runtime !== undefined || isFilled(Layers))) {
+    throw invalidParameter("Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.");
+  }
+  if (image === undefined && (isFilled(ImageConfig?.Command) || isFilled(ImageConfig?.EntryPoint) || !!ImageConfig?.WorkingDirectory)) {
+    throw invalidParameter("Please don't provide ImageConfig when the intended function PackageType is Zip.");
+  }
 }
 
 /** The architecture that a request asks for; undefined where it asks for none. */
@@ -86,7 +99,6 @@ function refuseUnsupported(request: RequestedSettings): void {
     ['FileSystemConfigs', isFilled(request.FileSystemConfigs)],
     ['DeadLetterConfig', !!request.DeadLetterConfig?.TargetArn],
     ['KMSKeyArn', !!request.KMSKeyArn],
-    ['ImageConfig', isFilled(request.ImageConfig?.Command) || isFilled(request.ImageConfig?.EntryPoint) || !!request.ImageConfig?.WorkingDirectory],
     ['SnapStart.ApplyOn PublishedVersions', request.SnapStart?.ApplyOn === 'PublishedVersions'],
     ['LoggingConfig.LogFormat JSON', request.LoggingConfig?.LogFormat === 'JSON'],
     ['CapacityProviderConfig', request.CapacityProviderConfig !== undefined],

@@ -13,10 +13,12 @@ import { qualifiedVersion, settledFunction, targetOf } from '../target.ts';
 
 export const getFunction: Handler<GetFunctionRequest, GetFunctionResponse> = async (request, context) => {
   const { record, version, qualifier } = await readVersion(request, 'GetFunction', context);
-  const { code } = version.configuration;
+  const { code, image } = version.configuration;
   return {
     Configuration: functionConfiguration(record, version, context.settings, { qualifier }),
-    Code: { RepositoryType: 'S3', Location: await context.store.presignGet({ bucket: CODE_BUCKET, key: code.objectKey }, CODE_LOCATION_VALID_SEC) },
+    Code: image === undefined
+      ? { RepositoryType: 'S3', Location: await context.store.presignGet({ bucket: CODE_BUCKET, key: code.objectKey }, CODE_LOCATION_VALID_SEC) }
+      : { RepositoryType: 'ECR', ImageUri: image.uri, ResolvedImageUri: image.uri },
     ...(Object.keys(record.tags).length > 0 && { Tags: { ...record.tags } }),
     ...(record.reservedConcurrency !== undefined && { Concurrency: { ReservedConcurrentExecutions: record.reservedConcurrency } }),
   };

@@ -4,6 +4,7 @@ import type { FunctionRecord, FunctionVersion, VersionConfiguration } from '../.
 import { CREATING, isHalfWay, UPDATING } from '../activation.ts';
 import { functionConfiguration } from '../configuration.ts';
 import type { ApiContext, Handler } from '../context.ts';
+import { imageCode, imageSource } from '../container-image.ts';
 import { checkPackage, storePackage } from '../deployment-package.ts';
 import { invalidParameter, LambdaApiError, revisionMismatch } from '../errors.ts';
 import { changeFunction, settledFunction, unqualifiedTarget } from '../target.ts';
@@ -25,18 +26,23 @@ export const updateFunctionCode: Handler<UpdateFunctionCodeRequest, FunctionConf
   const name = unqualifiedTarget(request.FunctionName, 'UpdateFunctionCode', settings);
   refuse([['PublishTo', request.PublishTo !== undefined]]);
   const architecture = requestedArchitecture(request.Architectures);
-  checkRevision((await settledFunction(name, context)).latest.revisionId, request.RevisionId);
-  const checked = await checkPackage(request, 'updating', store);
+  const before = (await settledFunction(name, context)).latest;
+  checkRevision(before.revisionId, request.RevisionId);
+  // A function's package type never changes.
+  const image = before.configuration.image === undefined ? undefined : imageSource(request, 'updating');
+  const checked = image === undefined ? await checkPackage(request, 'updating', store) : undefined;
   const withCode = (record: FunctionRecord): FunctionRecord => {
     checkRevision(record.latest.revisionId, request.RevisionId);
     const { configuration } = record.latest;
-    return { ...record, latest: changedLatest(record.latest, { ...configuration, code: checked.reference, architecture: architecture ?? configuration.architecture }, context) };
+    const code = image === undefined ? checked?.reference ?? configuration.code : imageCode(image);
+    const changed = { ...configuration, ...(image !== undefined && { image: { ...configuration.image, ...image } }), code, architecture: architecture ?? configuration.architecture };
+    return { ...record, latest: changedLatest(record.latest, changed, context) };
   };
   if (request.DryRun === true) {
     const would = withCode(await settledFunction(name, context));
     return functionConfiguration(would, would.latest, settings, { qualifier: undefined });
   }
-  await storePackage(checked, store);
+  if (checked !== undefined) await storePackage(checked, store);
   let published: FunctionVersion | undefined;
   const updated = await changeFunction(name, context, isBusy, async (record) => {
     const changed = withCode(record);

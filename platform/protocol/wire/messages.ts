@@ -27,6 +27,9 @@ import { decodeFrame, encodeFrame } from './frame.ts';
  */
 export const PROTOCOL_VERSION = 1;
 
+/** Of a worker's internal listener: answered once nothing runs there any more. */
+export const DRAINED_PATH = '/v1/drained';
+
 /** A worker is heard of at least so often. */
 export const INSTRUCTIONS_HOLD_MS = 2_000;
 /** An idle environment polls anew after this long, so that a connection that is dead unnoticed is not waited on for ever. */

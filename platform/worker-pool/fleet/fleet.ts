@@ -3,7 +3,6 @@ import type { PartitionAssignment } from '../../invocation-log/invocation-log.ts
 import type { ExecutionSpec } from '../../model/execution-spec.ts';
 import { CODE_BUCKET } from '../../model/function.ts';
 import { PAYLOAD_BUCKET } from '../../model/invocation.ts';
-import type { ObjectLocation } from '../../object-store/object-store.ts';
 import { ANNOUNCE_INTERVAL_MS } from '../../protocol/announcement.ts';
 import type { EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../../protocol/controller-link.ts';
 import type { Answer, SessionRequest, WorkerRoom } from '../../protocol/wire/messages.ts';
@@ -130,7 +129,7 @@ export class Fleet implements WorkerPool {
 
   expect(spec: ExecutionSpec): void {
     for (const session of this.#sessions.values()) {
-      session.grants.read(codeOf(spec));
+      grantCode(session, spec);
       session.instruct({ do: 'expect', spec });
     }
   }
@@ -359,7 +358,7 @@ export class Fleet implements WorkerPool {
     session.environments++;
     session.memoryMiB += environment.spec.configuration.memoryMiB;
     session.learnCode(environment.spec.configuration.code.sha256);
-    session.grants.read(codeOf(environment.spec));
+    grantCode(session, environment.spec);
     session.grants.log(environment.spec.configuration.logGroup);
     this.#oversight.placed?.(session, environment.spec);
   }
@@ -423,6 +422,7 @@ export class Fleet implements WorkerPool {
   }
 }
 
-function codeOf({ configuration }: ExecutionSpec): ObjectLocation {
-  return { bucket: CODE_BUCKET, key: configuration.code.objectKey };
+/** An image's code does not come from the object store. */
+function grantCode({ grants }: WorkerSession, { configuration: { code, image } }: ExecutionSpec): void {
+  if (image === undefined) grants.read({ bucket: CODE_BUCKET, key: code.objectKey });
 }

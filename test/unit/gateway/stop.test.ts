@@ -25,7 +25,7 @@ test('a gateway that stops answers what comes over connections that are kept ali
   const clock = new VirtualClock();
   const gateway = await startGateway({
     replies: new PendingReplies({ clock }), clock, random: Math.random, logger: createLogger('silent'), signingSecret: Buffer.alloc(32), lingerMs: LINGER_MS,
-    settings: { host: '127.0.0.1', port: 0, account: '000000000000', region: 'us-east-1', accountConcurrency: 1, maxWaitingSync: 1 },
+    settings: { host: '127.0.0.1', port: 0, account: '000000000000', region: 'us-east-1', accountConcurrency: 1, maxWaitingSync: 1, runsContainerImages: false },
   } as Partial<GatewayOptions> as GatewayOptions);
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   t.after(() => agent.destroy());

@@ -12,6 +12,7 @@ import { createLogger } from '../../../platform/telemetry/logger.ts';
 import type { CodeCache } from '../../../worker/code/code-cache.ts';
 import { INIT_LIMIT_MS } from '../../../platform/model/limits.ts';
 import { Environment, type EnvironmentContext } from '../../../worker/environment/environment.ts';
+import { startProcess } from '../../../worker/environment/start-runtime.ts';
 import type { Launcher } from '../../../worker/process/launcher.ts';
 import type { MemoryWatch } from '../../../worker/process/memory-watch.ts';
 import type { ExitStatus, OutputListener } from '../../../worker/process/runtime-process.ts';
@@ -78,7 +79,8 @@ class Stage {
       memory: { busy: nothing, idle: nothing, look: nothing } as unknown as MemoryWatch,
     };
     this.environment = new Environment('e', SPEC, context, nothing);
-    this.environment.start({ prepare: () => Promise.resolve({ version: 'v', command: [], runtimeDir: '', interpreterDir: '', folders: [] }), actsAtStart: () => false } as unknown as RuntimeFamily);
+    const family = { prepare: () => Promise.resolve({ version: 'v', command: [], runtimeDir: '', interpreterDir: '', folders: [] }), actsAtStart: () => false } as unknown as RuntimeFamily;
+    this.environment.start((request) => startProcess(family, request));
   }
 
   fetch(): void {

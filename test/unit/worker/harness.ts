@@ -14,7 +14,7 @@ import type { InvocationRecord } from '../../../platform/model/invocation.ts';
 import type { Assignment, ControllerLink, EnvironmentDeparture, EnvironmentPoll } from '../../../platform/protocol/controller-link.ts';
 import type { Reply } from '../../../platform/protocol/reply.ts';
 import { createLogger } from '../../../platform/telemetry/logger.ts';
-import { startWorker, type Worker } from '../../../worker/start.ts';
+import { startWorker, type ContainerSettings, type Worker } from '../../../worker/start.ts';
 
 const FIXTURES = join(import.meta.dirname, '../../fixtures/functions');
 
@@ -81,7 +81,7 @@ async function pack(folder: string): Promise<Buffer> {
 }
 
 /** A worker with everything around it in memory; gone with the test. */
-export async function startHarness(test: Pick<TestContext, 'after'>, overrides: { readonly prestartedPerRuntime?: number; readonly cacheDir?: string; readonly python?: string; readonly clock?: Clock } = {}): Promise<Harness> {
+export async function startHarness(test: Pick<TestContext, 'after'>, overrides: { readonly prestartedPerRuntime?: number; readonly cacheDir?: string; readonly python?: string; readonly clock?: Clock; readonly container?: ContainerSettings } = {}): Promise<Harness> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-worker-'));
   const lines: LogEvent[] = [];
   const replies = new Map<string, PromiseWithResolvers<Reply>>();
@@ -112,6 +112,7 @@ export async function startHarness(test: Pick<TestContext, 'after'>, overrides: 
       endpointUrl: 'http://127.0.0.1:9400',
       prestartedPerRuntime: overrides.prestartedPerRuntime ?? 0,
       python: overrides.python ?? 'python3',
+      container: overrides.container,
     },
   });
   test.after(async () => {

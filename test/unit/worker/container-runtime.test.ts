@@ -1,0 +1,79 @@
+/** A runtime in another container: it is there before its environment, and speaks to a port that it was told beforehand. */
+import assert from 'node:assert/strict';
+import { createServer, type AddressInfo } from 'node:net';
+import { describe, test, type TestContext } from 'node:test';
+import type { VersionConfiguration } from '../../../platform/model/function.ts';
+import { startHarness, type Harness, type OpenedEnvironment } from './harness.ts';
+
+const IMAGE: Partial<VersionConfiguration> & { readonly folder: string } = { folder: 'node-handlers', image: { uri: 'registry.example/team/function:1' }, runtime: '', handler: '' };
+const LOG_STREAM = '2026/01/01/[1]known';
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+interface Beside {
+  readonly harness: Harness;
+  readonly api: string;
+  open(): Promise<OpenedEnvironment>;
+}
+
+async function beside(t: TestContext): Promise<Beside> {
+  const port = await freePort();
+  const harness = await startHarness(t, { container: { runtimeApiPort: port, logStream: LOG_STREAM } });
+  return { harness, api: `http://127.0.0.1:${port}/2018-06-01/runtime`, open: () => harness.open(IMAGE) };
+}
+
+describe('a runtime in another container', () => {
+  test('asks for an event before there is an environment, and gets it when there is', async (t) => {
+    const { harness, api, open } = await beside(t);
+    const next = fetch(`${api}/invocation/next`);
+    await harness.worker.ready;
+    const environment = await open();
+    const poll = await environment.polled();
+    assert.equal(poll.kind, 'initialized');
+    const replied = harness.invoke(environment, { name: 'container' });
+    const event = await next;
+    const id = event.headers.get('lambda-runtime-aws-request-id') ?? '';
+    assert.deepEqual(await event.json(), { name: 'container' });
+    assert.equal((await fetch(`${api}/invocation/${id}/response`, { method: 'POST', body: '"done"' })).status, 202);
+    assert.equal((await replied).body.toString(), '"done"');
+    const again = fetch(`${api}/invocation/next`).catch(() => undefined);
+    assert.equal((await environment.polled()).kind, 'completed');
+    const report = harness.lines.find(({ message }) => message.startsWith('REPORT'))?.message ?? '';
+    assert.match(report, /Memory Size: 256 MB\t(?!Max Memory)/, 'what is used there is not seen here');
+    environment.assign({ kind: 'stop' });
+    await environment.departure;
+    assert.equal(await again, undefined, 'its connection is cut when the environment ends');
+  });
+
+  test('that says why it cannot be initialised fails the invocation with that', async (t) => {
+    const { harness, api, open } = await beside(t);
+    const said = await fetch(`${api}/init/error`, { method: 'POST', headers: { 'Lambda-Runtime-Function-Error-Type': 'Runtime.ImportModuleError' }, body: JSON.stringify({ errorType: 'Runtime.ImportModuleError', errorMessage: 'no module named app' }) });
+    assert.equal(said.status, 202);
+    await harness.worker.ready;
+    const environment = await open();
+    assert.deepEqual(await environment.initError(), { errorType: 'Runtime.ImportModuleError', errorMessage: 'no module named app' });
+  });
+
+  test('serves one environment: a second one, and a function that is no image, are refused', async (t) => {
+    const { harness, api, open } = await beside(t);
+    void fetch(`${api}/invocation/next`).catch(() => undefined);
+    await harness.worker.ready;
+    await (await open()).polled();
+    const second = await (await open()).departure;
+    assert.deepEqual(second.cause, { kind: 'cannotStart', message: "The function's container has served an environment before." });
+    const zip = await (await harness.open({ folder: 'node-handlers' })).departure;
+    assert.equal(zip.cause.kind, 'cannotStart');
+  });
+
+  test('is needed for an image', async (t) => {
+    const harness = await startHarness(t);
+    const { cause } = await (await harness.open(IMAGE)).departure;
+    assert.deepEqual(cause, { kind: 'cannotStart', message: 'This worker has no container of the image registry.example/team/function:1.' });
+  });
+});

@@ -1,0 +1,89 @@
+import type { StartedRuntime } from '../environment/start-runtime.ts';
+import type { CallVerdict, RuntimeCalls, RuntimeResponse, WaitingNext } from '../runtime-api/runtime-calls.ts';
+import type { RuntimeApi, RuntimeApiAddress } from '../runtime-api/server.ts';
+
+/** What the runtime has said before anybody was there to hear it. */
+type FirstCall = { readonly kind: 'next'; readonly waiting: WaitingNext } | { readonly kind: 'initError'; readonly body: Buffer; readonly errorType: string };
+
+/**
+ * The runtime of a container image: it runs in a container of its own beside this worker, started by whoever made the pod, and speaks to the Runtime API at a port of the
+ * pod that is known beforehand. So it is there before the environment that it is for: its first call is kept until then. One environment for the life of the pod.
+ */
+export class ContainerRuntime implements RuntimeCalls {
+  /** Resolves when the runtime is ready for events, or has said why it never will be: from then on an environment may be placed here. */
+  readonly ready: Promise<void>;
+  readonly #openedAt = performance.now();
+  #isReady: () => void = () => undefined;
+  #first: FirstCall | undefined;
+  #environment: RuntimeCalls | undefined;
+  #address: RuntimeApiAddress | undefined;
+  #taken = false;
+
+  private constructor() {
+    this.ready = new Promise((resolve) => (this.#isReady = resolve));
+  }
+
+  /** Rejects where the port is taken. */
+  static async open(runtimeApi: RuntimeApi, port: number): Promise<ContainerRuntime> {
+    const runtime = new ContainerRuntime();
+    runtime.#address = await runtimeApi.open(runtime, port);
+    return runtime;
+  }
+
+  /** Rejects where an environment has had it before: a runtime holds one function's state. */
+  attach(environment: RuntimeCalls): Promise<StartedRuntime> {
+    if (this.#taken) return Promise.reject(new Error("The function's container has served an environment before."));
+    this.#taken = true;
+    return Promise.resolve({
+      // It ends with the pod, and who watches the pod says how it ended.
+      process: { pid: undefined, exited: new Promise<never>(() => undefined), listen: () => undefined, kill: () => Promise.resolve(this.#cutOff()) },
+      version: undefined,
+      startedAt: this.#openedAt,
+      begin: () => this.#hand(environment),
+      dispose: () => Promise.resolve(this.#cutOff()),
+    });
+  }
+
+  #hand(environment: RuntimeCalls): void {
+    this.#environment = environment;
+    const first = this.#first;
+    this.#first = undefined;
+    if (first?.kind === 'next') environment.next(first.waiting);
+    else if (first?.kind === 'initError') environment.initError(first.body, first.errorType);
+  }
+
+  #cutOff(): void {
+    this.#address?.close();
+  }
+
+  next(waiting: WaitingNext): CallVerdict {
+    return this.#environment?.next(waiting) ?? this.#keep({ kind: 'next', waiting });
+  }
+
+  initError(body: Buffer, errorType: string): CallVerdict {
+    return this.#environment?.initError(body, errorType) ?? this.#keep({ kind: 'initError', body, errorType });
+  }
+
+  #keep(call: FirstCall): CallVerdict {
+    if (this.#first !== undefined) return 'invalidState';
+    this.#first = call;
+    this.#isReady();
+    return 'accepted';
+  }
+
+  mayEnd(invocationId: string): CallVerdict {
+    return this.#environment?.mayEnd(invocationId) ?? 'invalidState';
+  }
+
+  response(invocationId: string, response: RuntimeResponse): CallVerdict {
+    return this.#environment?.response(invocationId, response) ?? 'invalidState';
+  }
+
+  responseTooLarge(invocationId: string): CallVerdict {
+    return this.#environment?.responseTooLarge(invocationId) ?? 'invalidState';
+  }
+
+  error(invocationId: string, body: Buffer, errorType: string): CallVerdict {
+    return this.#environment?.error(invocationId, body, errorType) ?? 'invalidState';
+  }
+}
