@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Usage: node cli/bin/health.mjs [PATH | URL]: ends with 0 where the role of this container answers PATH (default /readyz), or whoever answers URL does, with 200. For
- * images that have no curl; plain JavaScript that loads nothing, since it runs every few seconds.
+ * images that have no curl; plain JavaScript that loads nothing, since it runs every few seconds. With --wait URL: waits until somebody answers URL, whatever the answer.
  */
 import { get } from 'node:http';
 
@@ -10,7 +10,13 @@ const TIMEOUT_MS = 3_000;
 /** A reason is a line or two. */
 const REASON_CHARACTERS_MAX = 500;
 
-const [what = '/readyz'] = process.argv.slice(2);
+/** Nobody answers yet. */
+const WAIT_AGAIN_MS = 10;
+const WAIT_MAX_MS = 60_000;
+
+const [first = '/readyz', second] = process.argv.slice(2);
+const waits = first === '--wait';
+const what = waits ? (second ?? '') : first;
 const { SLUICE_INTERNAL_HOST: host = '127.0.0.1', SLUICE_INTERNAL_PORT: port = '0' } = process.env;
 
 function end(healthy, reason) {
@@ -23,8 +29,20 @@ function ownAddress() {
   return host === '0.0.0.0' ? '127.0.0.1' : host.includes(':') ? (host === '::' ? '[::1]' : `[${host}]`) : host;
 }
 
+function waitFor(url, endsAt) {
+  get(url, { agent: false }, (response) => {
+    response.resume();
+    end(true, `${url} answers`);
+  }).on('error', (error) => {
+    if (Date.now() > endsAt) end(false, `${url}: ${error.message}`);
+    else setTimeout(() => waitFor(url, endsAt), WAIT_AGAIN_MS);
+  });
+}
+
 const ofRole = what.startsWith('/');
-if (ofRole && (port === '0' || port === '')) {
+if (waits) {
+  waitFor(what, Date.now() + WAIT_MAX_MS);
+} else if (ofRole && (port === '0' || port === '')) {
   end(false, 'SLUICE_INTERNAL_PORT is not set, so nobody knows where this role answers; give it a port, for example 9401.');
 } else {
   const url = ofRole ? `http://${ownAddress()}:${port}${what}` : what;

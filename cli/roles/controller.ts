@@ -40,7 +40,7 @@ export const startControllerRole: StartRole = async (settings) => {
     const controller: Controller = await startController({
       name, log, catalogue, replies, clock, random: Math.random, logger, settings, atStop: 'handOver',
       async createPool(listener) {
-        pool = await openPool({ settings, controller: name, secret, listener, clock, logger });
+        pool = await openPool({ settings, controller: name, secret, listener, clock, logger, functionLogs });
         internal = await startInternalListener(context, fleetRoutes({ fleet: pool.fleet, secret, controller: name, partitions: log.partitions, store, functionLogs, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']), metrics);
         const announcer = new Announcer({ controller: name, url: internal.url, cache, clock, logger, owned: () => controllerOwned() });
         await announcer.start();

@@ -1,5 +1,6 @@
 import type { Clock } from '../../platform/clock.ts';
 import type { Settings } from '../../platform/configuration/settings.ts';
+import type { FunctionLogs } from '../../platform/function-logs/function-logs.ts';
 import { EVERY_WORKER, joinToken } from '../../platform/protocol/wire/tokens.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import { Fleet } from '../../platform/worker-pool/fleet/fleet.ts';
@@ -28,10 +29,11 @@ export interface PoolRequest {
   readonly listener: PoolListener;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly functionLogs: Pick<FunctionLogs, 'append'>;
 }
 
 /** The pool that SLUICE_POOL names. Rejects with a {@link CliError} in one line where the cluster cannot be used as it is set. */
-export async function openPool({ settings, controller, secret, listener, clock, logger }: PoolRequest): Promise<OpenedPool> {
+export async function openPool({ settings, controller, secret, listener, clock, logger, functionLogs }: PoolRequest): Promise<OpenedPool> {
   const { namespace, configMap } = /^kubernetes:(?<namespace>[^/]+)\/(?<configMap>.+)$/.exec(settings.pool)?.groups ?? {};
   if (namespace === undefined || configMap === undefined) {
     const fleet = new Fleet({ listener, clock, logger });
@@ -40,10 +42,10 @@ export async function openPool({ settings, controller, secret, listener, clock, 
   // Only here: the client of the Kubernetes API is large.
   const [{ openApiCluster }, { KubernetesPool: Pods }] = await Promise.all([import('../../platform/worker-pool/kubernetes/api-cluster.ts'), import('../../platform/worker-pool/kubernetes/pool.ts')]);
   const environmentsPerPod = settings.environmentsPerWorker;
-  const cluster = await oneLine(openApiCluster({ namespace, configMap, environmentsPerPod, joinToken: joinToken(secret, { worker: EVERY_WORKER, expiresAtMs: POD_TOKEN_ENDS_MS }), logger }));
+  const cluster = await oneLine(openApiCluster({ namespace, configMap, environmentsPerPod, joinToken: joinToken(secret, { worker: EVERY_WORKER, expiresAtMs: POD_TOKEN_ENDS_MS }), region: settings.region, logger }));
   const pods = await oneLine(
     Pods.open({
-      listener, cluster, name: `${configMap}-${controller}`, clock, logger,
+      listener, cluster, name: `${configMap}-${controller}`, clock, logger, functionLogs,
       settings: { maxPods: settings.maxPods, environmentsPerPod, warmPods: warmPods(settings.warmPods), warmPodMemoryMiB: settings.warmPodMemoryMiB },
     }),
   );

@@ -7,7 +7,7 @@ import type { PodSize } from '../../platform/worker-pool/kubernetes/sizes.ts';
 export function observedPod(name: string, change: Partial<ObservedPod> = {}): ObservedPod {
   return {
     name, uid: `${name}-uid`, address: undefined, family: 'nodejs', state: 'spare', functionId: undefined, size: { memoryMiB: 128, tmpMiB: 512 }, createdAtMs: 1_700_000_000_000, leaving: false,
-    trouble: undefined, death: undefined, ended: false, resizeRefused: false, ...change,
+    trouble: undefined, death: undefined, ended: false, resizeRefused: false, container: undefined, ...change,
   };
 }
 
@@ -21,6 +21,11 @@ export class FakePodCluster implements PodCluster {
   readonly assigned: string[] = [];
   readonly resized: { readonly name: string; readonly size: PodSize }[] = [];
   readonly removed: string[] = [];
+  readonly graces: (number | undefined)[] = [];
+  /** What containers print, by pod; ends where its log ends. */
+  readonly logs = new Map<string, AsyncIterable<Uint8Array>>();
+  /** `name since` of logs that were asked for. */
+  readonly followed: string[] = [];
   readonly warm: { readonly counts: ReadonlyMap<string, number>; readonly size: PodSize }[] = [];
   /** What it says to requests of a kind, as long as it is there. */
   readonly refuses: Partial<Record<'create' | 'assign' | 'resize' | 'remove', string>> = {};
@@ -68,8 +73,9 @@ export class FakePodCluster implements PodCluster {
     await this.#answer('resize');
   }
 
-  async remove({ name }: PodName): Promise<void> {
+  async remove({ name }: PodName, graceSec?: number): Promise<void> {
     this.removed.push(name);
+    this.graces.push(graceSec);
     await this.#answer('remove');
     if (this.#pods.has(name)) this.show(name, { leaving: true });
   }
@@ -77,6 +83,12 @@ export class FakePodCluster implements PodCluster {
   keepWarm(counts: ReadonlyMap<string, number>, size: PodSize): Promise<void> {
     this.warm.push({ counts, size });
     return Promise.resolve();
+  }
+
+  containerLog({ name }: PodName, { since }: { readonly since: string }): AsyncIterable<Uint8Array> {
+    this.requests++;
+    this.followed.push(`${name} ${since}`);
+    return this.logs.get(name) ?? refusingLog();
   }
 
   #answer(request: keyof FakePodCluster['refuses']): Promise<void> {
@@ -99,4 +111,11 @@ export class FakePodCluster implements PodCluster {
     this.#pods.delete(name);
     for (const watcher of [...this.#watchers]) watcher.gone(pod);
   }
+}
+
+/** As where the container has not started yet. */
+// eslint-disable-next-line require-yield
+async function* refusingLog(): AsyncGenerator<Uint8Array> {
+  await Promise.resolve();
+  throw new PodRefusedError('container "function" is waiting to start');
 }

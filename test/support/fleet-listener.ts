@@ -1,12 +1,13 @@
 import { headOf } from '../../platform/invocation-log/record-head.ts';
 import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
+import type { ContainerImage } from '../../platform/model/function.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
 import type { Assignment, Completion, EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../../platform/protocol/controller-link.ts';
 import type { PoolCapacity, PoolListener } from '../../platform/worker-pool/worker-pool.ts';
 import { ACCOUNT, invocation } from './log-consumer.ts';
 
 /** What an environment of a function is built from. */
-export function specOf(functionName: string, { memoryMiB = 128, sha256 = functionName }: { readonly memoryMiB?: number; readonly sha256?: string } = {}): ExecutionSpec {
+export function specOf(functionName: string, { memoryMiB = 128, sha256 = functionName, image }: { readonly memoryMiB?: number; readonly sha256?: string; readonly image?: ContainerImage } = {}): ExecutionSpec {
   return {
     id: `${ACCOUNT}/${functionName}/uid/$LATEST/r1`,
     account: ACCOUNT,
@@ -15,7 +16,7 @@ export function specOf(functionName: string, { memoryMiB = 128, sha256 = functio
     version: '$LATEST',
     versionArn: `arn:aws:lambda:us-east-1:${ACCOUNT}:function:${functionName}:$LATEST`,
     configuration: {
-      runtime: 'nodejs24.x', handler: 'index.handler', role: '', description: '', timeoutSec: 3, memoryMiB, ephemeralStorageMiB: 512, environment: undefined, architecture: 'x86_64',
+      ...(image === undefined ? { runtime: 'nodejs24.x', handler: 'index.handler' } : { runtime: '', handler: '', image }), role: '', description: '', timeoutSec: 3, memoryMiB, ephemeralStorageMiB: 512, environment: undefined, architecture: 'x86_64',
       tracingMode: 'PassThrough', logGroup: '', code: { sha256, sizeBytes: 0, objectKey: '' },
     },
   };

@@ -200,6 +200,10 @@ export class Fleet implements WorkerPool {
     }
   }
 
+  specOf(environmentId: string): ExecutionSpec | undefined {
+    return this.#environments.get(environmentId)?.spec;
+  }
+
   /** The name of the worker that has the environment. */
   workerOf(environmentId: string): string | undefined {
     return this.#environments.get(environmentId)?.session?.worker;

@@ -1,11 +1,13 @@
+import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ApiException, AppsV1Api, CoreV1Api, KubeConfig, makeInformer, Observable, PatchStrategy, setHeaderOptions, type ObservableMiddleware, type V1Pod, type V1Status } from '@kubernetes/client-node';
+import { ApiException, AppsV1Api, CoreV1Api, KubeConfig, Log, makeInformer, Observable, PatchStrategy, setHeaderOptions, type ObservableMiddleware, type V1Pod, type V1Status } from '@kubernetes/client-node';
 import type { ExecutionSpec } from '../../model/execution-spec.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { imagePod, variablesSecret } from './image-pod.ts';
 import { assignment, joinSecret, memoryResources, poolIdentity, poolSelector, sparePod, warmSet, warmSetName, type PoolIdentity } from './manifests.ts';
-import { WORKER_CONTAINER } from './labels.ts';
+import { FUNCTION_CONTAINER, WORKER_CONTAINER } from './labels.ts';
 import { observe } from './observed-pod.ts';
-import { PodRefusedError, PoolSetupError, type PodCluster, type PodName, type PodOrder, type PodWatcher } from './pod-cluster.ts';
+import { PodRefusedError, PoolSetupError, type ImagePodOrder, type PodCluster, type PodName, type PodOrder, type PodWatcher } from './pod-cluster.ts';
 import type { PodSize } from './sizes.ts';
 
 /** Names this program among those that change objects (server-side apply). */
@@ -35,6 +37,8 @@ export interface ApiClusterOptions {
   readonly environmentsPerPod: number;
   /** Lets workers of this pool in. */
   readonly joinToken: string;
+  /** What functions in containers of their own find as AWS_REGION. */
+  readonly region: string;
   readonly logger: Logger;
   /** By default the one of KUBECONFIG or of the pod's service account. */
   readonly config?: KubeConfig;
@@ -60,7 +64,7 @@ export async function openApiCluster(options: ApiClusterOptions): Promise<PodClu
   const pool = poolIdentity({ ...found, metadata: { ...found.metadata, name: configMap, namespace } }, environmentsPerPod);
   const secret = joinSecret(pool, options.joinToken);
   await asking('the Secret with which workers join cannot be written', () => core.patchNamespacedSecret({ name: secret.metadata?.name ?? '', namespace, body: secret, fieldManager: FIELD_MANAGER, force: true }, APPLY));
-  return new ApiCluster({ config, core, pool, logger: options.logger, requests });
+  return new ApiCluster({ config, core, pool, region: options.region, logger: options.logger, requests });
 }
 
 /** {@link PodCluster} on the API server. */
@@ -70,13 +74,15 @@ class ApiCluster implements PodCluster {
   readonly #core: CoreV1Api;
   readonly #apps: AppsV1Api;
   readonly #pool: PoolIdentity;
+  readonly #region: string;
   readonly #logger: Logger;
 
-  constructor({ config, core, pool, logger, requests }: { readonly config: KubeConfig; readonly core: CoreV1Api; readonly pool: PoolIdentity; readonly logger: Logger; readonly requests: number }) {
+  constructor({ config, core, pool, region, logger, requests }: { readonly config: KubeConfig; readonly core: CoreV1Api; readonly pool: PoolIdentity; readonly region: string; readonly logger: Logger; readonly requests: number }) {
     this.#config = config;
     this.#core = core;
     this.#apps = config.makeApiClient(AppsV1Api);
     this.#pool = pool;
+    this.#region = region;
     this.#logger = logger;
     this.requests = requests;
   }
@@ -121,7 +127,41 @@ class ApiCluster implements PodCluster {
 
   async create(order: PodOrder): Promise<void> {
     const { namespace } = this.#pool;
+    if (isForImage(order)) {
+      await this.#createWithImage(order);
+      return;
+    }
     await this.#ask(() => this.#core.createNamespacedPod({ namespace, body: sparePod(this.#pool, order), fieldManager: FIELD_MANAGER }, TIMED));
+  }
+
+  /** The Secret comes after the pod that it goes with, and before the node gets to the container that needs it. */
+  async #createWithImage(order: ImagePodOrder): Promise<void> {
+    const { namespace } = this.#pool;
+    const { metadata } = await this.#ask(() => this.#core.createNamespacedPod({ namespace, body: imagePod(this.#pool, order), fieldManager: FIELD_MANAGER }, TIMED));
+    const pod: PodName = { name: order.name, uid: metadata?.uid ?? '' };
+    try {
+      await this.#ask(() => this.#core.createNamespacedSecret({ namespace, body: variablesSecret(this.#pool, pod, order, this.#region), fieldManager: FIELD_MANAGER }, TIMED));
+    } catch (error) {
+      await this.remove(pod, 0).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async *containerLog({ name }: PodName, { since, signal }: { readonly since: string; readonly signal: AbortSignal }): AsyncGenerator<Uint8Array> {
+    const into = new PassThrough();
+    // The client passes no error on, and throws one that nobody has heard.
+    into.once('pipe', (source: Readable) => source.once('error', (error) => into.destroy(error)));
+    this.requests++;
+    const request = await new Log(this.#config).log(this.#pool.namespace, name, FUNCTION_CONTAINER, into, { follow: true, timestamps: true, sinceTime: since });
+    const abort = (): void => request.abort();
+    signal.addEventListener('abort', abort);
+    if (signal.aborted) abort();
+    try {
+      yield* into as AsyncIterable<Uint8Array>;
+    } finally {
+      signal.removeEventListener('abort', abort);
+      abort();
+    }
   }
 
   async assign(pod: PodName, spec: ExecutionSpec): Promise<void> {
@@ -151,8 +191,9 @@ class ApiCluster implements PodCluster {
     await this.#unlessGone(() => this.#core.patchNamespacedPodResize({ name: pod.name, namespace: this.#pool.namespace, body, fieldManager: FIELD_MANAGER }, STRATEGIC_MERGE));
   }
 
-  async remove({ name, uid }: PodName): Promise<void> {
-    await this.#unlessGone(() => this.#core.deleteNamespacedPod({ name, namespace: this.#pool.namespace, ...(uid === '' ? {} : { body: { preconditions: { uid } } }) }, TIMED));
+  async remove({ name, uid }: PodName, graceSec?: number): Promise<void> {
+    const body = { ...(uid === '' ? {} : { preconditions: { uid } }), ...(graceSec === undefined ? {} : { gracePeriodSeconds: graceSec }) };
+    await this.#unlessGone(() => this.#core.deleteNamespacedPod({ name, namespace: this.#pool.namespace, body }, TIMED));
   }
 
   async keepWarm(counts: ReadonlyMap<string, number>, size: PodSize): Promise<void> {
@@ -191,6 +232,10 @@ class ApiCluster implements PodCluster {
       throw new PodRefusedError(reasonOf(error));
     }
   }
+}
+
+function isForImage(order: PodOrder): order is ImagePodOrder {
+  return order.function !== undefined;
 }
 
 function defaultConfig(): KubeConfig {

@@ -20,6 +20,10 @@ export const LABEL = {
 export const ANNOTATION = {
   /** `account/name/uid` of the one function that the pod may run. */
   functionId: 'sluice.dev/function-id',
+  /** The same of a pod that was made with the container image of that function, whether it has been given it yet or not. */
+  imageOf: 'sluice.dev/image-of',
+  /** Of such a pod: where what its function prints is written. */
+  logStream: 'sluice.dev/log-stream',
 } as const;
 
 /**
@@ -33,6 +37,8 @@ export const PART_OF = 'sluice';
 export const COMPONENT = 'worker';
 /** The container of a worker pod in which the worker runs. */
 export const WORKER_CONTAINER = 'worker';
+/** The container, of a pod for a container image, in which the function runs. */
+export const FUNCTION_CONTAINER = 'function';
 /** The volume of a worker pod that is the function's /tmp. */
 export const TMP_VOLUME = 'tmp';
 

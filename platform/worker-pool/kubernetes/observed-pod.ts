@@ -1,6 +1,6 @@
 import type { V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
 import { quantityToScalar } from '@kubernetes/client-node/dist/util.js';
-import { ANNOTATION, LABEL, TMP_VOLUME, WORKER_CONTAINER, type PodState } from './labels.ts';
+import { ANNOTATION, FUNCTION_CONTAINER, LABEL, TMP_VOLUME, WORKER_CONTAINER, type PodState } from './labels.ts';
 import { functionMemoryMiB, type PodSize } from './sizes.ts';
 
 /** A worker pod as the pool sees it. */
@@ -26,6 +26,15 @@ export interface ObservedPod {
   readonly ended: boolean;
   /** The node has no memory for what it was to be resized to, now or ever. */
   readonly resizeRefused: boolean;
+  /** There where it holds the container of a function's image. */
+  readonly container: ObservedContainer | undefined;
+}
+
+export interface ObservedContainer {
+  readonly running: boolean;
+  readonly logStream: string;
+  /** The worker beside it has ended: what it was asked to finish is finished. */
+  readonly drained: boolean;
 }
 
 export interface PodTrouble {
@@ -45,9 +54,11 @@ export function observe(pod: V1Pod): ObservedPod {
   const { metadata = {}, spec, status } = pod;
   const { labels = {}, annotations = {} } = metadata;
   const worker = status?.containerStatuses?.find(({ name }) => name === WORKER_CONTAINER);
-  const container = spec?.containers.find(({ name }) => name === WORKER_CONTAINER);
+  const own = spec?.containers.find(({ name }) => name === FUNCTION_CONTAINER);
+  const held = own ?? spec?.containers.find(({ name }) => name === WORKER_CONTAINER);
+  const holding = own === undefined ? worker : status?.containerStatuses?.find(({ name }) => name === FUNCTION_CONTAINER);
   const tmpMiB = mib(spec?.volumes?.find(({ name }) => name === TMP_VOLUME)?.emptyDir?.sizeLimit);
-  const limitMiB = mib(worker?.resources?.limits?.['memory'] ?? container?.resources?.limits?.['memory']);
+  const limitMiB = mib(holding?.resources?.limits?.['memory'] ?? held?.resources?.limits?.['memory']);
   return {
     name: metadata.name ?? '',
     uid: metadata.uid ?? '',
@@ -55,14 +66,15 @@ export function observe(pod: V1Pod): ObservedPod {
     family: labels[LABEL.runtime] ?? '',
     state: stateOf(labels[LABEL.state]),
     functionId: annotations[ANNOTATION.functionId],
-    size: { memoryMiB: functionMemoryMiB(limitMiB, tmpMiB), tmpMiB },
+    size: { memoryMiB: own === undefined ? functionMemoryMiB(limitMiB, tmpMiB) : Math.floor(limitMiB) - tmpMiB, tmpMiB },
     // A list gives a date, a watch the text that the server sent.
     createdAtMs: new Date(metadata.creationTimestamp ?? 0).getTime(),
     leaving: metadata.deletionTimestamp !== undefined,
-    trouble: troubleOf(pod, worker),
-    death: deathOf(pod, worker),
+    trouble: troubleOf(pod, worker) ?? (own === undefined ? undefined : stuck(metadata.name ?? '', holding)),
+    death: deathOf(pod, worker, own === undefined ? undefined : holding),
     ended: status?.phase === 'Failed' || status?.phase === 'Succeeded',
     resizeRefused: status?.conditions?.some(({ type, reason }) => type === 'PodResizePending' && (reason === 'Infeasible' || reason === 'Deferred')) === true,
+    container: own === undefined ? undefined : { running: holding?.state?.running !== undefined, logStream: annotations[ANNOTATION.logStream] ?? '', drained: worker?.state?.terminated !== undefined },
   };
 }
 
@@ -74,17 +86,24 @@ function troubleOf({ metadata, status }: V1Pod, worker: V1ContainerStatus | unde
   const name = metadata?.name ?? '';
   const unscheduled = status?.conditions?.find(({ type, status: is, reason }) => type === 'PodScheduled' && is === 'False' && reason === 'Unschedulable');
   if (unscheduled !== undefined) return { message: `No node takes the pod ${name}: ${sentence(unscheduled.message ?? 'the cluster has no room for it')}`, lasting: false };
-  const waiting = worker?.state?.waiting;
+  return stuck(name, worker);
+}
+
+function stuck(name: string, container: V1ContainerStatus | undefined): PodTrouble | undefined {
+  const waiting = container?.state?.waiting;
   if (waiting?.reason === undefined || !STUCK.has(waiting.reason)) return undefined;
   return { message: `The pod ${name} cannot start (${waiting.reason}): ${sentence(waiting.message ?? 'Kubernetes gives no reason')}`, lasting: waiting.reason !== 'ErrImagePull' };
 }
 
-function deathOf({ metadata, status }: V1Pod, worker: V1ContainerStatus | undefined): string | undefined {
+function deathOf({ metadata, status }: V1Pod, worker: V1ContainerStatus | undefined, own: V1ContainerStatus | undefined): string | undefined {
   const name = metadata?.name ?? '';
   if (status?.reason === 'Evicted') return `The pod ${name} was evicted: ${sentence(status.message ?? 'its node needed the room')}`;
   const ended = worker?.state?.terminated ?? worker?.lastState?.terminated;
   if (ended?.reason === 'OOMKilled') return `The pod ${name} ran out of memory and was killed.`;
   if (ended !== undefined) return `The worker in the pod ${name} ended with status ${ended.exitCode}${ended.reason === undefined ? '' : ` (${ended.reason})`}.`;
+  const exit = own?.state?.terminated;
+  if (exit?.reason === 'OOMKilled') return `The pod ${name} ran out of memory and was killed.`;
+  if (exit !== undefined) return `The function's container in the pod ${name} ended with status ${exit.exitCode}${exit.reason === undefined ? '' : ` (${exit.reason})`}${exit.message === undefined ? '.' : `: ${sentence(exit.message)}`}`;
   if (status?.phase === 'Failed' || status?.phase === 'Succeeded') return `The pod ${name} ended: ${sentence(status.message ?? status.reason ?? 'Kubernetes gives no reason')}`;
   return undefined;
 }

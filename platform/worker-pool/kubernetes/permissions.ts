@@ -18,7 +18,10 @@ export function permissions(configMap: string): readonly Permission[] {
     { apiGroups: [''], resources: ['pods/resize'], verbs: ['patch'] },
     { apiGroups: ['apps'], resources: ['replicasets'], verbs: ['list', 'create', 'patch', 'delete'] },
     { apiGroups: [''], resources: ['events'], verbs: ['create'] },
-    { apiGroups: [''], resources: ['secrets'], verbs: ['create', 'patch'], resourceNames: [joinSecretName(configMap)] },
+    { apiGroups: [''], resources: ['pods/log'], verbs: ['get'] },
+    // Those of functions in containers of their own can be made, and never read.
+    { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
+    { apiGroups: [''], resources: ['secrets'], verbs: ['patch'], resourceNames: [joinSecretName(configMap)] },
     { apiGroups: [''], resources: ['configmaps'], verbs: ['get'], resourceNames: [configMap] },
   ];
 }

@@ -1,4 +1,5 @@
 import type { ExecutionSpec } from '../../model/execution-spec.ts';
+import type { ContainerImage } from '../../model/function.ts';
 import type { ObservedPod } from './observed-pod.ts';
 import type { PodSize } from './sizes.ts';
 
@@ -15,8 +16,13 @@ export interface PodCluster {
   assign(pod: PodName, spec: ExecutionSpec): Promise<void>;
   /** Asks for more memory for a pod that runs: it has it when it is observed to. Resolves as well where the pod is gone; rejects with {@link PodRefusedError}. */
   resize(pod: PodName, size: PodSize): Promise<void>;
-  /** Tells a pod to end in its own time. Resolves as well where it is gone. */
-  remove(pod: PodName): Promise<void>;
+  /** Tells a pod to end, in its own time where no other is given. Resolves as well where it is gone. */
+  remove(pod: PodName, graceSec?: number): Promise<void>;
+  /**
+   * What the container of a function's image has printed since then, and prints until it ends: UTF-8, each line with its time before it. `since` is an RFC 3339 time; what was printed in the same second
+   * before it may come too. Ends by rejecting where the log breaks off, or cannot be had, or `signal` says so.
+   */
+  containerLog(pod: PodName, options: { readonly since: string; readonly signal: AbortSignal }): AsyncIterable<Uint8Array>;
   /** Keeps so many pods of this size in state `warm` for each family, from now on and without this process, and none of other families. */
   keepWarm(counts: ReadonlyMap<string, number>, size: PodSize): Promise<void>;
   /** Requests to the API server so far, watches included. */
@@ -29,7 +35,17 @@ export interface PodOrder {
   readonly name: string;
   readonly family: string;
   readonly size: PodSize;
+  /** There where the pod is to hold the container of a function's image. */
+  readonly function?: FunctionOfImage;
 }
+
+export interface FunctionOfImage {
+  readonly spec: ExecutionSpec;
+  readonly image: ContainerImage;
+  readonly logStream: string;
+}
+
+export type ImagePodOrder = PodOrder & { readonly function: FunctionOfImage };
 
 export interface PodWatcher {
   changed(pod: ObservedPod): void;

@@ -4,14 +4,20 @@ import type { PartitionAssignment } from '../../invocation-log/invocation-log.ts
 import { functionIdOf, type ExecutionSpec } from '../../model/execution-spec.ts';
 import { findRuntime } from '../../model/runtimes.ts';
 import { NO_ROOM, type WorkerRoom } from '../../protocol/wire/messages.ts';
+import type { FunctionLogs } from '../../function-logs/function-logs.ts';
+import { newLogStream } from '../../function-logs/stream-name.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { Fleet } from '../fleet/fleet.ts';
 import type { WorkerOversight } from '../fleet/oversight.ts';
 import type { WorkerSession } from '../fleet/worker-session.ts';
 import type { PoolCapacity, PoolListener, WorkerPool } from '../worker-pool.ts';
-import type { ObservedPod, PodTrouble } from './observed-pod.ts';
-import type { PodCluster } from './pod-cluster.ts';
-import { fits, type PodSize } from './sizes.ts';
+import { AddressWaiters } from './address-waiters.ts';
+import { ContainerLogs } from './container-logs.ts';
+import { imageFamily } from './image-pod.ts';
+import { ANOTHERS, functionNow, isMislabelled, knownPod, type KnownPod } from './known-pod.ts';
+import type { ObservedPod } from './observed-pod.ts';
+import type { PodCluster, PodOrder } from './pod-cluster.ts';
+import { fits } from './sizes.ts';
 import { planSupply, type Need, type SupplyPlan, type SupplyPod } from './supply.ts';
 
 export interface KubernetesPoolOptions {
@@ -21,6 +27,8 @@ export interface KubernetesPoolOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Takes what functions in containers of their own print. */
+  readonly functionLogs: Pick<FunctionLogs, 'append'>;
   readonly settings: KubernetesPoolSettings;
   /** As {@link Fleet}'s. */
   readonly gatherMs?: number;
@@ -44,45 +52,8 @@ const CREATING_MAX = 32;
 const ASSIGN_RETRY_MS = 1_000;
 const ASSIGN_RETRY_MAX_MS = 30_000;
 
-/** In the place of a function's id: it is known only that it is none of this controller's. */
-const ANOTHERS = '?';
-/** Within the time that a worker waits for an answer. */
-const ADDRESS_PATIENCE_MS = 3_000;
-/** Workers that wait for that at once; further ones are refused, and ask again. */
-const ASKERS_MAX = 1_000;
-
-interface Asker {
-  readonly worker: string;
-  readonly done: () => void;
-}
-
-/** What the pool knows of a pod beyond what the cluster says of it. */
-interface KnownPod {
-  /** As the cluster showed it last, or as it was asked for. */
-  seen: ObservedPod;
-  /** It has not been seen yet. */
-  expected: boolean;
-  /** Ahead of what the cluster shows. */
-  functionId: string | undefined;
-  resizingTo: PodSize | undefined;
-  joinedAtMs: number | undefined;
-  heardAtMs: number;
-  heardBefore: boolean;
-  emptySinceMs: number | undefined;
-  vacated: boolean;
-  /** The last environment that was put in it is this controller's. */
-  mine: boolean;
-  trouble: (PodTrouble & { readonly sinceMs: number }) | undefined;
-  removing: boolean;
-  /** The function for which it was made or resized here. */
-  madeFor: string | undefined;
-  /** What this controller took it for, and has labelled it as, before it was sent back. */
-  disowned: string | undefined;
-  /** What was put in it here last. */
-  spec: ExecutionSpec | undefined;
-  /** The next attempt to write its function on it. */
-  assigning: Timer | undefined;
-}
+/** A pod of a container image in which nothing runs any more gets so long to end: many programs hear no signal as process 1. */
+const IMAGE_GRACE_SEC = 2;
 
 /**
  * {@link WorkerPool} of pods. Each holds a worker that serves one function, from the first environment that it is given to its end; before that it waits for any function of its
@@ -95,7 +66,8 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   readonly #pods = new Map<string, KnownPod>();
   readonly #tally = { created: 0, refused: 0, assigned: 0, resized: 0, removed: 0, lost: 0 };
   #watch: { stop(): Promise<void> } | undefined;
-  readonly #askers = new Set<Asker>();
+  readonly #waiters: AddressWaiters;
+  readonly #logs: ContainerLogs;
   #creating = 0;
   #planned = false;
   #nextLook: Timer | undefined;
@@ -105,6 +77,8 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   private constructor(options: KubernetesPoolOptions) {
     const { listener, clock, logger, gatherMs } = options;
     this.#options = options;
+    this.#waiters = new AddressWaiters(clock);
+    this.#logs = new ContainerLogs(options);
     this.fleet = new Fleet({
       clock, logger, oversight: this,
       ...(gatherMs === undefined ? {} : { gatherMs }),
@@ -157,8 +131,8 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
 
   start(environmentId: string, spec: ExecutionSpec): void {
     this.fleet.start(environmentId, spec);
-    const { runtime } = spec.configuration;
-    if (findRuntime(runtime) === undefined) queueMicrotask(() => this.fleet.giveUp(environmentId, `The runtime ${runtime} is not one that workers run.`));
+    const { runtime, image } = spec.configuration;
+    if (image === undefined && findRuntime(runtime) === undefined) queueMicrotask(() => this.fleet.giveUp(environmentId, `The runtime ${runtime} is not one that workers run.`));
     else this.#planSoon();
   }
 
@@ -177,7 +151,10 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   handOver(environmentId: string): void {
     const worker = this.fleet.workerOf(environmentId);
     const known = worker === undefined ? undefined : this.#pods.get(worker);
-    if (known !== undefined) known.mine = false;
+    if (known !== undefined) {
+      known.mine = false;
+      this.#logs.leave(known.seen.name);
+    }
     this.fleet.handOver(environmentId);
   }
 
@@ -185,7 +162,8 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     await this.fleet.close();
     this.#closed = true;
     this.#nextLook?.cancel();
-    for (const asker of [...this.#askers]) asker.done();
+    this.#waiters.close();
+    this.#logs.close();
     for (const { assigning } of this.#pods.values()) assigning?.cancel();
     await this.#watch?.stop();
   }
@@ -193,7 +171,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   // What workers may be used for
 
   async admits(worker: string, address: string): Promise<boolean> {
-    if (this.#addressOf(worker) === undefined) await this.#located(worker);
+    if (this.#addressOf(worker) === undefined) await this.#waiters.wait(worker);
     return this.#addressOf(worker) === address.replace(/^::ffff:/, '');
   }
 
@@ -202,30 +180,12 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     return seen?.leaving === false ? seen.address : undefined;
   }
 
-  /** A worker is often quicker than its cluster is to say where its pod is: resolves when it has, or has not for {@link ADDRESS_PATIENCE_MS}. */
-  #located(worker: string): Promise<void> {
-    if (this.#askers.size >= ASKERS_MAX || this.#closed) return Promise.resolve();
-    const { clock } = this.#options;
-    return new Promise((resolve) => {
-      const asker: Asker = {
-        worker,
-        done: () => {
-          patience.cancel();
-          this.#askers.delete(asker);
-          resolve();
-        },
-      };
-      const patience = clock.at(clock.now() + ADDRESS_PATIENCE_MS, () => asker.done());
-      this.#askers.add(asker);
-    });
-  }
-
   roomFor({ worker, room }: WorkerSession, spec: ExecutionSpec): WorkerRoom {
     const known = this.#pods.get(worker);
     if (known === undefined || known.seen.leaving || known.removing || known.seen.death !== undefined) return NO_ROOM;
     const functionId = functionIdOf(spec);
     if (known.seen.family !== familyOf(spec) || (known.functionId ?? functionId) !== functionId || spec.configuration.ephemeralStorageMiB > known.seen.size.tmpMiB) return NO_ROOM;
-    return { maxEnvironments: Math.min(room.maxEnvironments, this.#options.settings.environmentsPerPod), maxMemoryMiB: known.seen.size.memoryMiB };
+    return { maxEnvironments: known.seen.container === undefined ? Math.min(room.maxEnvironments, this.#options.settings.environmentsPerPod) : 1, maxMemoryMiB: known.seen.size.memoryMiB };
   }
 
   placed({ worker }: WorkerSession, spec: ExecutionSpec): void {
@@ -235,6 +195,9 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     known.vacated = false;
     known.mine = true;
     known.spec = spec;
+    const { container, createdAtMs } = known.seen;
+    // What it printed before it was taken over has been written by whoever had it.
+    if (container !== undefined) this.#logs.follow(known.seen, { group: spec.configuration.logGroup, stream: container.logStream, sinceMs: known.functionId === undefined ? createdAtMs - 1_000 : this.#options.clock.now() });
     if (known.functionId !== undefined) return;
     known.functionId = functionIdOf(spec);
     this.#tally.assigned++;
@@ -298,12 +261,28 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
       if (size.memoryMiB !== seen.size.memoryMiB) this.fleet.oversightChanged();
       if (isMislabelled(known)) this.#correctLater(known);
     }
+    this.#noteContainer(seen, now);
     if (alive && seen.death !== undefined) this.#died(seen.name, seen.death);
-    if (seen.address !== undefined) for (const asker of [...this.#askers]) if (asker.worker === seen.name) asker.done();
+    if (seen.address !== undefined) this.#waiters.located(seen.name);
+    this.#hasten(seen);
     this.#planSoon();
   }
 
+  #noteContainer({ name, container }: ObservedPod, now: number): void {
+    const known = this.#pods.get(name);
+    if (known !== undefined) known.containerSinceMs = container?.running === true ? (known.containerSinceMs ?? now) : undefined;
+  }
+
+  /** A pod that somebody else has told to end waits for all its containers: the worker has seen to it that nothing runs in the function's. */
+  #hasten(seen: ObservedPod): void {
+    const known = this.#pods.get(seen.name);
+    if (known === undefined || known.removing || !seen.leaving || seen.container?.drained !== true) return;
+    known.removing = true;
+    this.#withdraw(this.#options.cluster.remove(seen, IMAGE_GRACE_SEC), known);
+  }
+
   #podGone(seen: ObservedPod): void {
+    this.#logs.gone(seen.name);
     this.#died(seen.name, seen.death ?? `The pod ${seen.name} was deleted.`);
     this.#pods.get(seen.name)?.assigning?.cancel();
     this.#pods.delete(seen.name);
@@ -359,7 +338,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
       if (known === undefined || known.removing) continue;
       known.removing = true;
       this.#tally.removed++;
-      this.#withdraw(cluster.remove(known.seen), known);
+      this.#withdraw(cluster.remove(known.seen, known.seen.container === undefined ? undefined : IMAGE_GRACE_SEC), known);
     }
     this.#nextLook?.cancel();
     this.#nextLook = plan.nextLookAtMs === Infinity ? undefined : clock.at(plan.nextLookAtMs, () => this.#planSoon());
@@ -377,13 +356,15 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   async #create({ environmentId, functionId: madeFor, family, size }: SupplyPlan['create'][number]): Promise<void> {
     const { cluster, clock, name: prefix, logger } = this.#options;
     const name = `${prefix}-${family}-${randomBytes(5).toString('hex')}`;
+    const order = this.#orderFor(environmentId, { name, family, size });
+    const container = order.function === undefined ? undefined : { running: false, logStream: order.function.logStream, drained: false };
     const seen: ObservedPod = {
-      name, family, size, uid: '', address: undefined, state: 'spare', functionId: undefined, createdAtMs: clock.now(), leaving: false, trouble: undefined, death: undefined, ended: false, resizeRefused: false,
+      name, family, size, container, uid: '', address: undefined, state: 'spare', functionId: undefined, createdAtMs: clock.now(), leaving: false, trouble: undefined, death: undefined, ended: false, resizeRefused: false,
     };
     this.#pods.set(name, knownPod(seen, clock.now(), { expected: true, madeFor }));
     this.#creating++;
     try {
-      await cluster.create({ name, family, size });
+      await cluster.create(order);
       this.#tally.created++;
     } catch (error) {
       this.#tally.refused++;
@@ -395,6 +376,13 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
       this.#creating--;
       this.#planSoon();
     }
+  }
+
+  /** A pod for a container image is made with it. */
+  #orderFor(environmentId: string, order: PodOrder): PodOrder {
+    const spec = this.fleet.specOf(environmentId);
+    const image = spec?.configuration.image;
+    return spec === undefined || image === undefined ? order : { ...order, function: { spec, image, logStream: newLogStream(spec.version, this.#options.clock.now()) } };
   }
 
   async #resize({ name, functionId, size }: SupplyPlan['resize'][number]): Promise<void> {
@@ -416,8 +404,9 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   #needs(): readonly Need[] {
     const { environmentsPerPod } = this.#options.settings;
     return [...this.fleet.unplaced].map(({ id, spec }): Need => {
-      const { memoryMiB, ephemeralStorageMiB } = spec.configuration;
-      return { environmentId: id, functionId: functionIdOf(spec), family: familyOf(spec), size: { memoryMiB: environmentsPerPod * memoryMiB, tmpMiB: ephemeralStorageMiB } };
+      const { memoryMiB, ephemeralStorageMiB, image } = spec.configuration;
+      const environments = image === undefined ? environmentsPerPod : 1;
+      return { environmentId: id, functionId: functionIdOf(spec), family: familyOf(spec), size: { memoryMiB: environments * memoryMiB, tmpMiB: ephemeralStorageMiB }, alone: image !== undefined };
     });
   }
 
@@ -447,6 +436,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
         emptySinceMs: known.emptySinceMs,
         vacated: known.vacated,
         trouble: known.trouble,
+        containerSinceMs: known.containerSinceMs,
       };
     });
   }
@@ -468,25 +458,8 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   }
 }
 
-/** A pod that nothing is known of yet but what is seen, or asked for. */
-function knownPod(seen: ObservedPod, nowMs: number, more: Partial<Pick<KnownPod, 'expected' | 'madeFor' | 'trouble'>>): KnownPod {
-  return {
-    seen, functionId: seen.functionId, expected: false, madeFor: undefined, trouble: undefined, heardAtMs: nowMs, heardBefore: false, vacated: false, mine: false, removing: false,
-    resizingTo: undefined, joinedAtMs: undefined, emptySinceMs: undefined, disowned: undefined, spec: undefined, assigning: undefined, ...more,
-  };
-}
-
-/** The function of a pod: what is known here is ahead of its labels, except where another controller's are still to come. */
-function functionNow({ functionId, disowned }: KnownPod, seen: ObservedPod): string | undefined {
-  if (functionId !== ANOTHERS) return functionId ?? seen.functionId;
-  return seen.functionId === undefined || seen.functionId === disowned ? ANOTHERS : seen.functionId;
-}
-
-/** Its label names another function than the one that this controller has put in it. */
-function isMislabelled({ mine, functionId, seen }: KnownPod): boolean {
-  return mine && seen.functionId !== undefined && seen.functionId !== functionId;
-}
-
-function familyOf({ configuration }: ExecutionSpec): string {
+function familyOf(spec: ExecutionSpec): string {
+  const { configuration } = spec;
+  if (configuration.image !== undefined) return imageFamily(spec);
   return findRuntime(configuration.runtime)?.family ?? configuration.runtime;
 }

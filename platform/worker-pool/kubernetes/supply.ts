@@ -9,6 +9,8 @@ export interface Need {
   readonly family: string;
   /** Of a pod that holds as many environments of it as a pod is to hold. */
   readonly size: PodSize;
+  /** It shares a pod with no other, whatever a pod may hold. */
+  readonly alone?: boolean;
 }
 
 export interface SupplyPod {
@@ -39,6 +41,8 @@ export interface SupplyPod {
   /** The last environment in it was this controller's, and has left: nobody else will come. */
   readonly vacated: boolean;
   readonly trouble: (PodTrouble & { readonly sinceMs: number }) | undefined;
+  /** Since when the container of a function's image runs in it; undefined: it does not, or there is none. */
+  readonly containerSinceMs: number | undefined;
 }
 
 export interface SupplySnapshot {
@@ -78,6 +82,9 @@ export const JOIN_MS = 10_000;
 /** From when it was seen first to its worker's first word. */
 export const START_MAX_MS = 300_000;
 
+/** A worker joins when the runtime in the container beside it has said something: after so long it will not. Lambda gives init 10 s, and as long again as an invocation may take. */
+export const SPEECHLESS_MS = 30_000;
+
 /** What to do about pods now: pure. What could be placed has been: each need is one for which no worker has room. */
 export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
   const { needs, nowMs, environmentsPerPod, maxPods } = snapshot;
@@ -97,11 +104,12 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
     if (pod === undefined) return;
     const { trouble, death } = pod;
     if (death !== undefined) plan.giveUp.push({ environmentId, message: death });
+    else if (isSpeechless(pod, lookAt)) plan.giveUp.push({ environmentId, message: `The container in the pod ${pod.name} runs and has asked for no event for ${SPEECHLESS_MS / 1_000} s: its entry point has to be a runtime, or a Lambda runtime interface client.` });
     else if (trouble !== undefined && (trouble.lasting || lookAt(trouble.sinceMs + UNSCHEDULABLE_PATIENCE_MS))) plan.giveUp.push({ environmentId, message: trouble.message });
   };
-  const reserve = (need: Need, pod: SupplyPod, size: PodSize): void => void reserved.set(pod.name, { functionId: need.functionId, family: need.family, size, left: environmentsPerPod - 1, pod });
+  const reserve = (need: Need, pod: SupplyPod, size: PodSize): void => void reserved.set(pod.name, { functionId: need.functionId, family: need.family, size, left: need.alone === true ? 0 : environmentsPerPod - 1, pod });
   const share = (need: Need): boolean => {
-    if (environmentsPerPod === 1) return false;
+    if (environmentsPerPod === 1 || need.alone === true) return false;
     const open = [...reserved.values(), ...ordered].filter(({ functionId, family, size, left }) => left > 0 && functionId === need.functionId && family === need.family && fits(need.size, size));
     // The smallest: the others may be all that a larger need has.
     const [claim] = open.sort((a, b) => bySize(a.size, b.size));
@@ -141,7 +149,7 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
     }
     if (room <= 0) continue;
     room--;
-    ordered.push({ functionId: need.functionId, family: need.family, size: need.size, left: environmentsPerPod - 1, pod: undefined });
+    ordered.push({ functionId: need.functionId, family: need.family, size: need.size, left: need.alone === true ? 0 : environmentsPerPod - 1, pod: undefined });
     plan.create.push({ environmentId: need.environmentId, functionId: need.functionId, family: need.family, size: need.size });
   }
 
@@ -184,10 +192,15 @@ function best(pods: readonly SupplyPod[]): SupplyPod | undefined {
   return [...pods].sort((a, b) => Number(a.death !== undefined) - Number(b.death !== undefined) || Number(a.trouble !== undefined) - Number(b.trouble !== undefined) || bySize(a.resizingTo ?? a.size, b.resizingTo ?? b.size) || a.createdAtMs - b.createdAtMs)[0];
 }
 
+function isSpeechless({ containerSinceMs, joinedAtMs, heardBefore }: SupplyPod, lookAt: (atMs: number) => boolean): boolean {
+  return containerSinceMs !== undefined && joinedAtMs === undefined && !heardBefore && lookAt(containerSinceMs + SPEECHLESS_MS);
+}
+
 /** Whether a pod that nothing waits for is to go. */
 function isOver(pod: SupplyPod, nowMs: number, lookAt: (atMs: number) => boolean): boolean {
   if (pod.joinedAtMs === undefined) {
     if (pod.state === 'serving') return lookAt(pod.heardAtMs + UNHEARD_MS);
+    if (isSpeechless(pod, lookAt)) return true;
     return (pod.state === 'spare' && pod.madeFor !== undefined && pod.trouble !== undefined && lookAt(pod.trouble.sinceMs + TROUBLED_SPARE_MS)) || lookAt(pod.heardAtMs + START_MAX_MS);
   }
   if (pod.environments > 0) return false;

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { V1Container, V1Pod } from '@kubernetes/client-node';
+import type { V1Container, V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
 import { SETTINGS } from '../../../platform/configuration/settings.ts';
+import { imageFamily, imagePod, variablesSecret } from '../../../platform/worker-pool/kubernetes/image-pod.ts';
 import { labelValue } from '../../../platform/worker-pool/kubernetes/labels.ts';
 import { assignment, joinSecret, memoryResources, poolIdentity, poolSelector, sparePod, TEMPLATE_KEY, warmSet, warmSetName, type PoolIdentity } from '../../../platform/worker-pool/kubernetes/manifests.ts';
 import { observe } from '../../../platform/worker-pool/kubernetes/observed-pod.ts';
-import { PoolSetupError } from '../../../platform/worker-pool/kubernetes/pod-cluster.ts';
+import { PoolSetupError, type ImagePodOrder } from '../../../platform/worker-pool/kubernetes/pod-cluster.ts';
 import { fits, functionMemoryMiB, memoryLimitMiB, memoryRequestMiB, WORKER_OVERHEAD_MIB } from '../../../platform/worker-pool/kubernetes/sizes.ts';
 import { specOf } from '../../support/fleet-listener.ts';
 
@@ -193,4 +194,67 @@ test('a template without containers is one that has no worker', () => {
 
 test('the message is one line, also where the reason is several', () => {
   assert.throws(() => pool('spec: ['), ({ message }: Error) => !message.includes('\n'));
+});
+
+const IMAGE_SPEC = specOf('f', { image: { uri: 'registry.example/f:1', entryPoint: ['/bin/run'], command: ['a', 'b'], workingDirectory: '/app' } });
+const IMAGE_TEMPLATE = `
+spec:
+  containers:
+    - name: worker
+      image: sluice:1
+      env: [{ name: ${SETTINGS.endpointUrl.variable}, value: "http://gateway" }]
+      securityContext: { readOnlyRootFilesystem: true }
+      resources: { requests: { cpu: 100m } }
+      volumeMounts: [{ name: tmp, mountPath: /tmp }, { name: data, mountPath: /var/lib/sluice }]
+  volumes:
+    - { name: tmp, emptyDir: {} }
+    - { name: data, emptyDir: {} }
+`;
+
+function imageOrder(spec = IMAGE_SPEC): ImagePodOrder {
+  const { image } = spec.configuration;
+  assert.ok(image !== undefined);
+  return { name: 'c0-image-1', family: imageFamily(spec), size: SIZE, function: { spec, image, logStream: 'stream' } };
+}
+
+test('a pod for an image holds it beside the worker, as it is, with the memory that is the function\'s and as little as a function may do', () => {
+  const { metadata, spec } = imagePod(pool(IMAGE_TEMPLATE), imageOrder());
+  assert.equal(spec?.restartPolicy, 'Never');
+  const [worker, container] = spec.containers;
+  assert.deepEqual(container, {
+    name: 'function', image: 'registry.example/f:1', command: ['/bin/run'], args: ['a', 'b'], workingDir: '/app', envFrom: [{ secretRef: { name: 'c0-image-1-variables' } }],
+    resources: { requests: { cpu: '100m', memory: '256Mi' }, limits: { memory: '1280Mi' } }, securityContext: { readOnlyRootFilesystem: true },
+    volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }], lifecycle: { preStop: { httpGet: { path: '/v1/drained', port: 9401 } } },
+  });
+  assert.deepEqual(worker?.volumeMounts, [{ name: 'data', mountPath: '/var/lib/sluice' }]);
+  assert.deepEqual(worker.resources?.limits, { memory: `${WORKER_OVERHEAD_MIB}Mi` });
+  const value = (variable: string): string | undefined => worker.env?.filter(({ name }) => name === variable).map((one) => one.value).join('|');
+  assert.deepEqual([value(SETTINGS.containerRuntimePort.variable), value(SETTINGS.containerLogStream.variable), value(SETTINGS.maxEnvironments.variable)], ['9001', 'stream', '1']);
+  assert.deepEqual([metadata?.labels?.['sluice.dev/function'], metadata?.labels?.['sluice.dev/state'], metadata?.annotations?.['sluice.dev/log-stream']], ['f', 'spare', 'stream']);
+});
+
+test('what an image says itself stays where the function says nothing', () => {
+  const { spec } = imagePod(pool(IMAGE_TEMPLATE), imageOrder(specOf('f', { image: { uri: 'f:1' } })));
+  const container = spec?.containers[1];
+  assert.deepEqual([container?.command, container?.args, container?.workingDir], [undefined, undefined, undefined]);
+});
+
+test('its variables are in a Secret that goes with the pod', () => {
+  const spec = { ...IMAGE_SPEC, configuration: { ...IMAGE_SPEC.configuration, environment: { TOKEN: 'hidden' } } };
+  const identity = pool(IMAGE_TEMPLATE);
+  const order = imageOrder(spec);
+  assert.ok(!JSON.stringify(imagePod(identity, order)).includes('hidden'));
+  const { metadata, stringData } = variablesSecret(identity, { name: order.name, uid: 'uid-1' }, order, 'eu-west-1');
+  assert.deepEqual([metadata?.name, metadata?.ownerReferences], ['c0-image-1-variables', [{ apiVersion: 'v1', kind: 'Pod', name: 'c0-image-1', uid: 'uid-1' }]]);
+  assert.deepEqual([stringData?.['TOKEN'], stringData?.['AWS_LAMBDA_RUNTIME_API'], stringData?.['AWS_REGION'], stringData?.['AWS_ENDPOINT_URL'], stringData?.['AWS_LAMBDA_LOG_STREAM_NAME'], stringData?.['PATH']], ['hidden', '127.0.0.1:9001', 'eu-west-1', 'http://gateway', 'stream', undefined]);
+});
+
+test('a pod for an image is observed as what it is', () => {
+  const pod = imagePod(pool(IMAGE_TEMPLATE), imageOrder());
+  const seen = observe({ ...pod, status: { phase: 'Running', containerStatuses: [{ name: 'function', state: { running: {} } } as V1ContainerStatus] } });
+  assert.deepEqual([seen.size, seen.container], [SIZE, { running: true, logStream: 'stream', drained: false }]);
+  const ended = observe({ ...pod, status: { phase: 'Running', containerStatuses: [{ name: 'function', state: { terminated: { exitCode: 127, reason: 'StartError', message: 'no such file' } } } as V1ContainerStatus] } });
+  assert.equal(ended.death, "The function's container in the pod c0-image-1 ended with status 127 (StartError): no such file.");
+  const stuck = observe({ ...pod, status: { containerStatuses: [{ name: 'function', state: { waiting: { reason: 'ImagePullBackOff', message: 'no such image' } } } as V1ContainerStatus] } });
+  assert.deepEqual(stuck.trouble, { message: 'The pod c0-image-1 cannot start (ImagePullBackOff): no such image.', lasting: true });
 });

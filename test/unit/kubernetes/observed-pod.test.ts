@@ -34,7 +34,7 @@ function pod(status: V1PodStatus, { metadata, limit = '832Mi', tmp = '512Mi' }: 
 const RUNNING: V1PodStatus = { phase: 'Running', podIP: '10.0.0.7', conditions: [SCHEDULED], containerStatuses: [worker()] };
 const SEEN: ObservedPod = {
   name: NAME, uid: 'u-1', address: '10.0.0.7', family: 'nodejs', state: 'spare', functionId: undefined, size: { memoryMiB: 128, tmpMiB: 512 }, createdAtMs: Date.parse(CREATED), leaving: false,
-  trouble: undefined, death: undefined, ended: false, resizeRefused: false,
+  trouble: undefined, death: undefined, ended: false, resizeRefused: false, container: undefined,
 };
 
 function waiting(reason: string, message?: string): V1PodStatus {

@@ -20,13 +20,13 @@ const needs = fc.array(need, { maxLength: 8 }).map((several) => several.map((one
 const trouble = fc.option(fc.record({ message: fc.constant('Trouble.'), lasting: fc.boolean(), sinceMs: atMs }), { nil: undefined, freq: 3 });
 const unheard: fc.Arbitrary<Omit<SupplyPod, 'name'>> = fc.record({
   family, size, trouble, state: fc.constantFrom('warm', 'spare', 'serving'), functionId, resizingTo: fc.constant(undefined), resizeRefused: fc.constant(false), leaving: fc.boolean(),
-  death: fc.option(fc.constant('Dead.'), { nil: undefined, freq: 4 }), createdAtMs: atMs, joinedAtMs: fc.constant(undefined), heardAtMs: atMs, heardBefore: fc.constant(false), environments: fc.constant(0), emptySinceMs: fc.constant(undefined), vacated: fc.constant(false), madeFor: fc.option(functionId, { nil: undefined }),
+  death: fc.option(fc.constant('Dead.'), { nil: undefined, freq: 4 }), createdAtMs: atMs, joinedAtMs: fc.constant(undefined), heardAtMs: atMs, heardBefore: fc.constant(false), environments: fc.constant(0), emptySinceMs: fc.constant(undefined), vacated: fc.constant(false), madeFor: fc.option(functionId, { nil: undefined }), containerSinceMs: fc.constant(undefined),
 });
 /** What could be placed has been: those that are empty are too small for whatever waits. */
 const joined: fc.Arbitrary<Omit<SupplyPod, 'name'>> = fc.record({
   family, trouble: fc.constant(undefined), state: fc.constantFrom('warm', 'spare', 'serving'), functionId, size: fc.record({ memoryMiB: fc.constant(64), tmpMiB: fc.constantFrom(512, 1_024) }),
   resizingTo: fc.option(size, { nil: undefined }), resizeRefused: fc.boolean(), leaving: fc.boolean(), death: fc.option(fc.constant('Dead.'), { nil: undefined, freq: 4 }), createdAtMs: atMs, joinedAtMs: atMs,
-  heardAtMs: fc.constant(NOW), heardBefore: fc.constant(true), environments: fc.nat(2), emptySinceMs: atMs, vacated: fc.boolean(), madeFor: fc.option(functionId, { nil: undefined }),
+  heardAtMs: fc.constant(NOW), heardBefore: fc.constant(true), environments: fc.nat(2), emptySinceMs: atMs, vacated: fc.boolean(), madeFor: fc.option(functionId, { nil: undefined }), containerSinceMs: fc.constant(undefined),
 });
 const pods = fc.array(fc.oneof(unheard, joined), { maxLength: 8 }).map((several) => several.map((pod, index): SupplyPod => ({ ...pod, name: `p${index}`, functionId: pod.state === 'serving' ? pod.functionId : undefined })));
 const snapshots: fc.Arbitrary<SupplySnapshot> = fc.record({ needs, pods, maxPods: fc.oneof(fc.nat(8), fc.constant(UNLIMITED)), environmentsPerPod: fc.integer({ min: 1, max: 3 }), nowMs: fc.constant(NOW) });
@@ -40,7 +40,7 @@ function after({ pods: before, needs: waiting, ...rest }: SupplySnapshot, plan: 
   const given = new Set(plan.giveUp.map(({ environmentId }) => environmentId));
   const made = plan.create.map((ordered, index): SupplyPod => ({
     name: `made${index}`, family: ordered.family, size: ordered.size, state: 'spare', functionId: undefined, madeFor: ordered.functionId, resizingTo: undefined, resizeRefused: false, leaving: false, death: undefined, createdAtMs: NOW,
-    joinedAtMs: undefined, heardAtMs: NOW, heardBefore: false, environments: 0, emptySinceMs: undefined, vacated: false, trouble: undefined,
+    joinedAtMs: undefined, heardAtMs: NOW, heardBefore: false, environments: 0, emptySinceMs: undefined, vacated: false, trouble: undefined, containerSinceMs: undefined,
   }));
   const kept = before.map((pod): SupplyPod => ({ ...pod, leaving: pod.leaving || plan.remove.includes(pod.name), ...grown(pod, plan) }));
   return { ...rest, needs: waiting.filter(({ environmentId }) => !given.has(environmentId)), pods: [...kept, ...made] };

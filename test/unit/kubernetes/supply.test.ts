@@ -19,7 +19,7 @@ function need(environmentId: string, change: Partial<Need> = {}): Need {
 function pod(name: string, change: Partial<SupplyPod> = {}): SupplyPod {
   return {
     name, family: 'nodejs', state: 'spare', functionId: undefined, madeFor: undefined, size: SMALL, resizingTo: undefined, resizeRefused: false, leaving: false, death: undefined, createdAtMs: NOW,
-    joinedAtMs: undefined, heardAtMs: NOW, heardBefore: false, environments: 0, emptySinceMs: undefined, vacated: false, trouble: undefined, ...change,
+    joinedAtMs: undefined, heardAtMs: NOW, heardBefore: false, environments: 0, emptySinceMs: undefined, vacated: false, trouble: undefined, containerSinceMs: undefined, ...change,
   };
 }
 

@@ -19,7 +19,7 @@ async function freePort(): Promise<number> {
 interface Beside {
   readonly harness: Harness;
   readonly api: string;
-  open(): Promise<OpenedEnvironment>;
+  readonly open: () => Promise<OpenedEnvironment>;
 }
 
 async function beside(t: TestContext): Promise<Beside> {

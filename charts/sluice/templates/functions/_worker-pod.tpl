@@ -1,3 +1,8 @@
+{{- define "sluice.pool" -}}
+- name: SLUICE_POOL
+  value: kubernetes:{{ include "sluice.functionsNamespace" . }}/{{ include "sluice.workers" . }}
+{{- end -}}
+
 {{- define "sluice.warmPods" -}}
 {{- $pairs := list -}}
 {{- range $family, $pods := .Values.functions.warmPods -}}{{- $pairs = append $pairs (printf "%s=%d" $family (int $pods)) -}}{{- end -}}
@@ -29,7 +34,12 @@ spec:
   {{- with .Values.functions.runtimeClassName }}
   runtimeClassName: {{ . }}
   {{- end }}
-  {{- with include "sluice.pullSecrets" . | trim }}{{ . | nindent 2 }}{{ end }}
+  {{- with concat .Values.image.pullSecrets .Values.functions.imagePullSecrets | uniq }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . }}
+    {{- end }}
+  {{- end }}
   {{- with include "sluice.placement" $context | trim }}{{ . | nindent 2 }}{{ end }}
   containers:
     - name: worker
