@@ -68,7 +68,8 @@ function compatibility(): string {
   return page('Compatibility with Lambda', [
     `${here.length} of the ${names.length} operations of Lambda's service model work; each of the others answers 501 and its name.`,
     `Runtimes: ${RUNTIMES.map(({ name }) => `\`${name}\``).join(', ')}. They run on the Node and the Python of the machine, whatever minor version they name.`,
-    'Parameters of the operations that work but that are not there yet (layers, VPC, file systems, dead letter queues, container images, SnapStart, code signing, KMS keys) are refused with `InvalidParameterValueException`, never ignored.',
+    'Parameters of the operations that work but that are not there yet (layers, file systems, dead letter queues, container images, SnapStart, code signing, KMS keys) are refused with `InvalidParameterValueException`, never ignored.',
+    'What is taken and does not mean quite the same: `VpcConfig` is kept and shown everywhere, and its security groups decide what a function may reach [where functions run in pods of Kubernetes](kubernetes.md#security-groups), and nowhere else: in one process, with `docker compose` and with workers on machines of your own it isolates nothing. There is one network, `vpc-00000000000000001`, so subnets are kept and shown only. Ids of security groups are `sg-` and up to 60 lower-case letters and digits; a group that nobody has said anything of is taken, and allows nothing.',
     table(['operation', 'state'], rows),
   ]);
 }

@@ -94,6 +94,7 @@ async function planFolder(path: string, options: DeployOptions): Promise<Functio
     environment: options.env,
     tracingMode: undefined,
     architecture: undefined,
+    vpc: undefined,
     tags: {},
     code: { kind: 'folder', path: resolve(path) },
   };

@@ -12,9 +12,17 @@ export interface FunctionPlan {
   readonly environment: Readonly<Record<string, string>> | undefined;
   readonly tracingMode: 'Active' | 'PassThrough' | undefined;
   readonly architecture: 'x86_64' | 'arm64' | undefined;
+  readonly vpc: VpcPlan | undefined;
   /** Added to the function's tags; others stay. */
   readonly tags: Readonly<Record<string, string>>;
   readonly code: CodeSource;
+}
+
+/** Both lists are empty where the function is to be in no VPC. */
+export interface VpcPlan {
+  readonly subnetIds: readonly string[];
+  readonly securityGroupIds: readonly string[];
+  readonly ipv6AllowedForDualStack: boolean;
 }
 
 export type CodeSource =

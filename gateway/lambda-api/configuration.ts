@@ -3,6 +3,7 @@ import type { FunctionConfiguration } from '@aws-sdk/client-lambda';
 import type { FunctionRecord, FunctionVersion } from '../../platform/model/function.ts';
 import { functionArn, type Home } from '../../platform/model/function-reference.ts';
 import { imageConfig } from './container-image.ts';
+import { shownVpc } from './vpc.ts';
 
 /** Which ARN a version is shown under: that of the function, or with a version or alias. */
 export interface Shown {
@@ -29,6 +30,7 @@ export function functionConfiguration(record: FunctionRecord, version: FunctionV
     LastModified: lastModified(version.lastModifiedMs),
     CodeSha256: settings.code.sha256,
     Version: version.version,
+    ...(settings.vpc !== undefined && { VpcConfig: shownVpc(settings.vpc) }),
     ...(settings.environment !== undefined && { Environment: { Variables: { ...settings.environment } } }),
     TracingConfig: { Mode: settings.tracingMode },
     RevisionId: version.revisionId,

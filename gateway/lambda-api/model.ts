@@ -52,10 +52,13 @@ interface ModelFile {
  * What the service checks beyond its model.
  * - Timeout: "Valid range: Minimum value of 1", yet the service answers above 900 with a validation error (Lambda quotas, "Function timeout").
  * - Runtime: the service reports an unknown one by its own error, not by a validation error (see operations/settings.ts).
+ * - SubnetId: what the service's validation error says. SecurityGroupId likewise, but narrower: not empty, without capitals, and no longer than the name of a Kubernetes label, which it becomes.
  */
 const BEYOND_THE_MODEL: Readonly<Record<string, (shape: Shape) => Shape>> = {
   Timeout: (shape) => ({ ...shape, max: 900 }),
   Runtime: ({ enum: _known, ...shape }) => shape,
+  SubnetId: (shape) => ({ ...shape, min: 0, max: 1_024, pattern: '^subnet-[0-9a-z]*$' }),
+  SecurityGroupId: (shape) => ({ ...shape, min: 4, max: 63, pattern: '^sg-[0-9a-z]*$' }),
 };
 
 const file = JSON.parse(readFileSync(new URL('./model.json', import.meta.url), 'utf8')) as ModelFile;

@@ -22,9 +22,18 @@ export function functionKey(account: string, functionName: string): FunctionKey 
   return `${account}/${functionName}`;
 }
 
-/** Names a function's incarnation: one that was deleted and made again under its name is another. `account/name/uid`. */
-export function functionIdOf({ account, functionName, functionUid }: ExecutionSpec): string {
-  return `${functionKey(account, functionName)}/${functionUid}`;
+/**
+ * Names what a dedicated worker is dedicated to: a function's incarnation (one that was deleted and made again under its name is another), as `account/name/uid`, and where it is in
+ * security groups those too: `account/name/uid/sg-…,sg-…`. What one revision may reach is so never open to another, which may not.
+ */
+export function functionIdOf(spec: ExecutionSpec): string {
+  const groups = securityGroupsOf(spec);
+  return `${functionKey(spec.account, spec.functionName)}/${spec.functionUid}${groups.length === 0 ? '' : `/${groups.join(',')}`}`;
+}
+
+/** Each once, and in the same order however they were given. */
+export function securityGroupsOf({ configuration }: Pick<ExecutionSpec, 'configuration'>): readonly string[] {
+  return [...new Set(configuration.vpc?.securityGroupIds)].sort();
 }
 
 export function executionSpec(record: FunctionRecord, version: FunctionVersion, region: string): ExecutionSpec {

@@ -56,7 +56,18 @@ export interface VersionConfiguration {
   readonly architecture: 'x86_64' | 'arm64';
   readonly tracingMode: 'PassThrough' | 'Active';
   readonly logGroup: string;
+  /** Undefined where none was ever given; with empty lists where it was taken away again. */
+  readonly vpc?: VpcSettings;
   readonly code: CodeReference;
+}
+
+/** Which networks a version's environments are in (Lambda guide, "Giving Lambda functions access to resources in an Amazon VPC"). Both lists are empty, or neither is. */
+export interface VpcSettings {
+  /** Kept and shown: there is one network. */
+  readonly subnetIds: readonly string[];
+  /** What decides what an environment may reach, where the platform can: pods of Kubernetes. */
+  readonly securityGroupIds: readonly string[];
+  readonly ipv6AllowedForDualStack: boolean;
 }
 
 /** Lambda guide, "Lambda function states". */

@@ -86,6 +86,11 @@ describe('boto3 and the AWS CLI', { skip }, () => {
     const logged = (await aws('logs', 'filter-log-events', '--log-group-name', '/aws/lambda/cli', '--filter-pattern', 'hearing')) as { events: { message: string }[] };
     assert.ok(logged.events.some(({ message }) => message.includes('hearing { n: 1 }')));
 
+    const configured = async (vpcConfig: string): Promise<unknown> => ((await aws('lambda', 'update-function-configuration', '--function-name', 'cli', '--vpc-config', vpcConfig)) as { VpcConfig: unknown }).VpcConfig;
+    assert.deepEqual(await configured('SubnetIds=subnet-1,subnet-2,SecurityGroupIds=sg-1'), { SubnetIds: ['subnet-1', 'subnet-2'], SecurityGroupIds: ['sg-1'], VpcId: 'vpc-00000000000000001', Ipv6AllowedForDualStack: false });
+    await aws('lambda', 'wait', 'function-updated-v2', '--function-name', 'cli');
+    assert.deepEqual(await configured('SubnetIds=[],SecurityGroupIds=[]'), { SubnetIds: [], SecurityGroupIds: [], VpcId: '', Ipv6AllowedForDualStack: false });
+
     await aws('lambda', 'delete-alias', '--function-name', 'cli', '--name', 'live');
     await aws('lambda', 'delete-function', '--function-name', 'cli');
     await assert.rejects(aws('lambda', 'get-function', '--function-name', 'cli'), (error: Error & { code?: number; stderr?: string }) => {

@@ -201,6 +201,22 @@ describe('functions through the AWS SDK for JavaScript', () => {
     );
   });
 
+  test('VpcConfig is kept and shown, runs as before, and goes with empty lists', async () => {
+    const VpcConfig = { SubnetIds: ['subnet-0a1b2c3d'], SecurityGroupIds: ['sg-0a1b2c3d', 'sg-4e5f6071'] };
+    await deploy(sluice.lambda, { name: 'in-vpc', files: ECHO, VpcConfig });
+    const shown = async (): Promise<unknown> => (await sluice.lambda.send(new GetFunctionConfigurationCommand({ FunctionName: 'in-vpc' }))).VpcConfig;
+    assert.deepEqual(await shown(), { ...VpcConfig, VpcId: 'vpc-00000000000000001', Ipv6AllowedForDualStack: false });
+    assert.deepEqual(await result(sluice.lambda, 'in-vpc', { n: 1 }), { n: 1 });
+    await assert.rejects(
+      sluice.lambda.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'in-vpc', VpcConfig: { SubnetIds: VpcConfig.SubnetIds } })),
+      isError('InvalidParameterValueException', 400, 'SubnetIds and SecurityIds must coexist or be both empty list.'),
+    );
+    await sluice.lambda.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'in-vpc', VpcConfig: { SubnetIds: [], SecurityGroupIds: [] } }));
+    await updated(sluice.lambda, 'in-vpc');
+    assert.deepEqual(await shown(), { SubnetIds: [], SecurityGroupIds: [], VpcId: '', Ipv6AllowedForDualStack: false });
+    assert.deepEqual(await result(sluice.lambda, 'in-vpc', { n: 2 }), { n: 2 });
+  });
+
   test('DeleteFunction removes it; its name is free again', async () => {
     await deploy(sluice.lambda, { name: 'short-lived', files: { 'index.js': 'exports.handler = async () => 1;' } });
     assert.equal(await result(sluice.lambda, 'short-lived'), 1);

@@ -22,6 +22,11 @@ export function specOf(functionName: string, { memoryMiB = 128, sha256 = functio
   };
 }
 
+/** The same function in these security groups. */
+export function inGroups(spec: ExecutionSpec, ...securityGroupIds: readonly string[]): ExecutionSpec {
+  return { ...spec, id: `${spec.id} ${securityGroupIds.join(' ')}`, configuration: { ...spec.configuration, vpc: { subnetIds: ['subnet-1'], securityGroupIds, ipv6AllowedForDualStack: false } } };
+}
+
 export function initialized(environmentId: string): EnvironmentPoll {
   return { kind: 'initialized', environmentId, initDurationMs: 1 };
 }

@@ -2,7 +2,7 @@ import type { Agent } from 'undici';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { internalGet } from '../../platform/internal-http/client.ts';
 import { partitionOf } from '../../platform/invocation-log/invocation-log.ts';
-import { functionKey } from '../../platform/model/execution-spec.ts';
+import { functionIdOf, functionKey } from '../../platform/model/execution-spec.ts';
 import { CODE_BUCKET } from '../../platform/model/function.ts';
 import type { ObjectLocation } from '../../platform/object-store/object-store.ts';
 import type { Assignment, ControllerLink, EnvironmentHost, HeldEnvironment } from '../../platform/protocol/controller-link.ts';
@@ -50,8 +50,8 @@ export class Controllers implements ControllerLink {
   #sweep: Timer | undefined;
   #draining: (() => void) | undefined;
   #stopped = false;
-  /** Where the worker is dedicated: the function that it is dedicated to. */
-  #functionUid: string | undefined;
+  /** Where the worker is dedicated: what it is dedicated to ({@link functionIdOf}). */
+  #functionId: string | undefined;
 
   constructor(options: ControllersOptions) {
     this.#options = options;
@@ -256,12 +256,12 @@ export class Controllers implements ControllerLink {
     const { room } = this.#options;
     const present = [...this.#environments.values()].filter(({ departure }) => departure === undefined);
     const usedMiB = present.reduce((sum, environment) => sum + environment.spec.configuration.memoryMiB, 0);
-    const other = this.#options.dedicated && (this.#functionUid ?? spec.functionUid) !== spec.functionUid;
+    const other = this.#options.dedicated && (this.#functionId ?? functionIdOf(spec)) !== functionIdOf(spec);
     if (this.#draining !== undefined || other || present.length >= room.maxEnvironments || usedMiB + spec.configuration.memoryMiB > room.maxMemoryMiB) {
       from.depart({ environmentId, cause: { kind: 'noRoom', message: `The worker ${this.#options.worker} has no room at present.` } });
       return;
     }
-    this.#functionUid = spec.functionUid;
+    this.#functionId = functionIdOf(spec);
     this.#environments.set(environmentId, new HeldEnvironmentState(spec, from, from.epochs.get(partitionFor(spec, from.partitions)) ?? 0));
     this.#host?.open(environmentId, spec);
     // The others may use nothing of it now, and need not find that out by being sent back.

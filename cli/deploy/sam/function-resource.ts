@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { CliError } from '../../errors.ts';
-import type { CodeSource, FunctionPlan } from '../plan.ts';
+import type { CodeSource, FunctionPlan, VpcPlan } from '../plan.ts';
 import { isObject, type TemplateObject, type TemplateValue } from './document.ts';
 
 /** CloudFormation sets these where a template says nothing (Lambda API, CreateFunction). */
@@ -9,10 +9,10 @@ const DEFAULT_MEMORY_MIB = 128;
 const DEFAULT_TIMEOUT_SEC = 3;
 const DEFAULT_EPHEMERAL_STORAGE_MIB = 512;
 
-/** Properties that decide how the function is deployed. */
+/** Properties that decide how the function is deployed, and of which there is no more to say. */
 const ACTED_ON = new Set(['FunctionName', 'Description', 'CodeUri', 'InlineCode', 'Handler', 'Runtime', 'MemorySize', 'Timeout', 'Environment', 'Role', 'Tags', 'Architectures', 'EphemeralStorage', 'Tracing', 'PackageType']);
 /** Globals that are merged with the function's own; all others give way to them (SAM guide, "Globals section of the AWS SAM template"). */
-const MERGED_GLOBALS = new Set(['Environment', 'Tags']);
+const MERGED_GLOBALS = new Set(['Environment', 'Tags', 'VpcConfig']);
 
 /** The properties of a function with those of `Globals.Function` that it does not give itself. */
 export function functionProperties(template: TemplateObject, own: TemplateObject): TemplateObject {
@@ -29,7 +29,9 @@ function mergeMaps(below: TemplateObject, above: TemplateObject): TemplateObject
   const merged: Record<string, TemplateValue> = { ...below };
   for (const [name, value] of Object.entries(above)) {
     const under = below[name];
-    merged[name] = name === 'Variables' && isObject(under) && isObject(value) ? { ...under, ...value } : value;
+    // "Lists are additive", those of Globals first.
+    if (Array.isArray(under) && Array.isArray(value)) merged[name] = [...(under as readonly TemplateValue[]), ...(value as readonly TemplateValue[])];
+    else merged[name] = name === 'Variables' && isObject(under) && isObject(value) ? { ...under, ...value } : value;
   }
   return merged;
 }
@@ -63,6 +65,7 @@ export function functionPlan(resource: FunctionResource): { plan: FunctionPlan; 
     environment: read.texts('Environment', 'Variables') ?? {},
     tracingMode: tracing === 'Active' ? 'Active' : 'PassThrough',
     architecture: read.architecture(),
+    vpc: vpcPlan(read),
     tags: read.texts('Tags') ?? {},
     code: codeSource(resource, runtime),
   };
@@ -72,10 +75,20 @@ export function functionPlan(resource: FunctionResource): { plan: FunctionPlan; 
 function notesOn({ logicalId, properties }: FunctionResource): string[] {
   return Object.entries(properties).flatMap(([name, value]) => {
     if (ACTED_ON.has(name)) return [];
+    if (name === 'VpcConfig') return [`${logicalId}: VpcConfig decides what the function may reach where functions run in pods of Kubernetes; anywhere else it is kept and shown only`];
     if (name === 'Events' && isObject(value)) return Object.entries(value).map(([event, source]) => `${logicalId}: the event ${event} (${isObject(source) && typeof source.Type === 'string' ? source.Type : 'without a Type'}) is read, but does not trigger the function`);
     if (name === 'Policies') return [`${logicalId}: Policies are read, but not enforced`];
     return [`${logicalId}: the property ${name} is not acted on`];
   });
+}
+
+/** A template that says nothing of a VPC takes the function out of the one that it was in. */
+function vpcPlan(read: PropertyReader): VpcPlan {
+  return {
+    subnetIds: read.list('VpcConfig', 'SubnetIds') ?? [],
+    securityGroupIds: read.list('VpcConfig', 'SecurityGroupIds') ?? [],
+    ipv6AllowedForDualStack: read.flag('VpcConfig', 'Ipv6AllowedForDualStack') ?? false,
+  };
 }
 
 function codeSource({ logicalId, file, folder, properties }: FunctionResource, runtime: string): CodeSource {
@@ -98,6 +111,9 @@ interface PropertyReader {
   required(name: string): string;
   number(...path: string[]): number | undefined;
   texts(...path: string[]): Record<string, string> | undefined;
+  /** Each once. A parameter's list is a text with commas. */
+  list(...path: string[]): string[] | undefined;
+  flag(...path: string[]): boolean | undefined;
   architecture(): 'x86_64' | 'arm64' | undefined;
 }
 
@@ -134,6 +150,19 @@ function reader({ logicalId, file, properties }: FunctionResource): PropertyRead
           return [name, String(member)];
         }),
       );
+    },
+    list(...path) {
+      const value = at(path);
+      if (value === undefined || value === null) return undefined;
+      const items = typeof value === 'string' ? value.split(',').map((item) => item.trim()).filter((item) => item !== '') : value;
+      if (!Array.isArray(items) || !items.every((item) => typeof item === 'string')) throw wrong(path, 'a list of texts', value);
+      return [...new Set(items)];
+    },
+    flag(...path) {
+      const value = at(path);
+      if (value === undefined || value === null) return undefined;
+      if (value !== true && value !== false && value !== 'true' && value !== 'false') throw wrong(path, 'true or false', value);
+      return String(value) === 'true';
     },
     architecture() {
       const value = at(['Architectures']);

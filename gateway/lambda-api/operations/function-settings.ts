@@ -6,6 +6,7 @@ import { withImageConfig } from '../container-image.ts';
 import { invalidParameter } from '../errors.ts';
 import { MAX_ENVIRONMENT_BYTES, MAX_MEMORY_MIB } from '../limits.ts';
 import { KNOWN_RUNTIMES } from '../model.ts';
+import { vpcSettings } from '../vpc.ts';
 
 /** What CreateFunction and UpdateFunctionConfiguration have in common, and what only the first has to be asked for in vain. */
 export type RequestedSettings = Pick<UpdateFunctionConfigurationRequest, Extract<keyof CreateFunctionRequest, keyof UpdateFunctionConfigurationRequest>> &
@@ -33,6 +34,7 @@ export function withSettings(base: VersionConfiguration, request: RequestedSetti
   return {
     ...base,
     ...(base.image !== undefined && request.ImageConfig !== undefined && { image: withImageConfig(base.image, request.ImageConfig) }),
+    ...(request.VpcConfig !== undefined && { vpc: vpcSettings(base.vpc, request.VpcConfig) }),
     runtime: request.Runtime ?? base.runtime,
     handler: request.Handler ?? base.handler,
     role: request.Role ?? base.role,
@@ -95,7 +97,6 @@ function checkEnvironment(variables: Readonly<Record<string, string>>): void {
 function refuseUnsupported(request: RequestedSettings): void {
   const asked: readonly (readonly [string, boolean])[] = [
     ['Layers', isFilled(request.Layers)],
-    ['VpcConfig', isFilled(request.VpcConfig?.SubnetIds) || isFilled(request.VpcConfig?.SecurityGroupIds)],
     ['FileSystemConfigs', isFilled(request.FileSystemConfigs)],
     ['DeadLetterConfig', !!request.DeadLetterConfig?.TargetArn],
     ['KMSKeyArn', !!request.KMSKeyArn],

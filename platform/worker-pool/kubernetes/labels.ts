@@ -10,7 +10,7 @@ export const LABEL = {
   runtime: 'sluice.dev/runtime',
   /** A {@link PodState}. */
   state: 'sluice.dev/state',
-  /** For people and network policies, as far as a label can hold them: the truth is in {@link ANNOTATION}. */
+  /** For people, as far as a label can hold them: the truth is in {@link ANNOTATION}. */
   function: 'sluice.dev/function',
   version: 'sluice.dev/version',
   /** What the pod was made from: another one after an upgrade. */
@@ -18,13 +18,21 @@ export const LABEL = {
 } as const;
 
 export const ANNOTATION = {
-  /** `account/name/uid` of the one function that the pod may run. */
+  /** Of the one function that the pod may run, as `functionIdOf` names it. */
   functionId: 'sluice.dev/function-id',
   /** The same of a pod that was made with the container image of that function, whether it has been given it yet or not. */
   imageOf: 'sluice.dev/image-of',
   /** Of such a pod: where what its function prints is written. */
   logStream: 'sluice.dev/log-stream',
 } as const;
+
+/**
+ * The label, with an empty value, that a pod has for each security group of the function that it serves: network policies select by it. An id is at most as long as the name of a label
+ * may be (`SecurityGroupId` in gateway/lambda-api/model.ts).
+ */
+export function securityGroupLabel(id: string): string {
+  return `security-group.sluice.dev/${id}`;
+}
 
 /**
  * - `warm`: of a ReplicaSet, waits for any function.

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { V1ConfigMap, V1Container, V1EnvVar, V1OwnerReference, V1Pod, V1PodTemplateSpec, V1ReplicaSet, V1Secret } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 import { SETTINGS } from '../../configuration/settings.ts';
-import { functionIdOf, type ExecutionSpec } from '../../model/execution-spec.ts';
-import { ANNOTATION, COMPONENT, LABEL, labelValue, PART_OF, TMP_VOLUME, WORKER_CONTAINER } from './labels.ts';
+import { functionIdOf, securityGroupsOf, type ExecutionSpec } from '../../model/execution-spec.ts';
+import { ANNOTATION, COMPONENT, LABEL, labelValue, PART_OF, securityGroupLabel, TMP_VOLUME, WORKER_CONTAINER } from './labels.ts';
 import { joinSecretName } from './permissions.ts';
 import { PoolSetupError, type PodName, type PodOrder } from './pod-cluster.ts';
 import { memoryLimitMiB, memoryRequestMiB, type PodSize } from './sizes.ts';
@@ -82,6 +82,7 @@ export function warmSet(pool: PoolIdentity, family: string, replicas: number, si
 
 /** What a pod says of itself once it serves a function: to be applied. It leaves its ReplicaSet by it, which makes another one. */
 export function assignment(pool: PoolIdentity, { name, uid }: PodName, spec: ExecutionSpec): V1Pod {
+  const groups = Object.fromEntries(securityGroupsOf(spec).map((id) => [securityGroupLabel(id), '']));
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -89,7 +90,7 @@ export function assignment(pool: PoolIdentity, { name, uid }: PodName, spec: Exe
       name,
       uid,
       namespace: pool.namespace,
-      labels: { [LABEL.state]: 'serving', [LABEL.function]: labelValue(spec.functionName), [LABEL.version]: labelValue(spec.version) },
+      labels: { [LABEL.state]: 'serving', [LABEL.function]: labelValue(spec.functionName), [LABEL.version]: labelValue(spec.version), ...groups },
       annotations: { [ANNOTATION.functionId]: functionIdOf(spec) },
       ownerReferences: [owner(pool)],
     },

@@ -3,12 +3,11 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { LABEL } from '../../../platform/worker-pool/kubernetes/labels.ts';
+import { securityGroupLabel } from '../../../platform/worker-pool/kubernetes/labels.ts';
 import { mainContainer, NAMESPACE, ofKind, podOf, podsOf, render, VALUE_SETS, withoutHelm, type KubernetesObject, type Labels, type Pod } from './rendering.ts';
 
 interface Selector {
   readonly matchLabels?: Labels;
-  readonly matchExpressions?: readonly { readonly key: string; readonly operator: 'In'; readonly values: readonly string[] }[];
 }
 interface Peer {
   readonly podSelector?: Selector;
@@ -33,8 +32,7 @@ interface End {
   readonly ports?: Readonly<Record<string, number>>;
 }
 
-const selects = ({ matchLabels = {}, matchExpressions = [] }: Selector, labels: Labels): boolean =>
-  Object.entries(matchLabels).every(([key, value]) => labels[key] === value) && matchExpressions.every(({ key, values }) => values.includes(labels[key] ?? ''));
+const selects = ({ matchLabels = {} }: Selector, labels: Labels): boolean => Object.entries(matchLabels).every(([key, value]) => labels[key] === value);
 
 function isPeer(peer: Peer, end: End, ofPolicy: string): boolean {
   if (peer.ipBlock !== undefined) return false;
@@ -116,15 +114,24 @@ describe('network policies', { skip: withoutHelm }, () => {
     }
   });
 
-  test('functions reach what functions.egress says, some by name', () => {
+  test('all functions reach what functions.egress says, those in security groups what these say besides', () => {
+    const worker = (...groups: readonly string[]): End => asEnd(podOf(everything, 'worker'), Object.fromEntries(groups.map((id) => [securityGroupLabel(id), ''])));
+    const reached = (from: End): readonly number[] => [25, 587, 5432, 6379].filter((port) => allows(everything, from, STRANGER, port));
+    assert.deepEqual(reached(worker()), [5432], 'a pod that waits, and one whose function is in none');
+    assert.deepEqual(reached(worker('sg-0a1b')), [587, 5432]);
+    assert.deepEqual(reached(worker('sg-2c3d')), [5432, 6379]);
+    assert.deepEqual(reached(worker('sg-0a1b', 'sg-2c3d', 'sg-none')), [587, 5432, 6379]);
+    assert.deepEqual(reached(worker('sg-none')), [5432], 'one that allows nothing takes nothing away');
+    assert.deepEqual(reached(worker('sg-0a1b2', 'sg-9')), [5432], 'one that nobody has said anything of adds nothing');
+    assert.deepEqual(reached({ namespace: worker().namespace, labels: { [securityGroupLabel('sg-0a1b')]: '' } }), [], 'only worker pods are in groups');
+    assert.deepEqual([25, 587, 5432, 6379].filter((port) => allows(objects, worker('sg-0a1b'), STRANGER, port)), [], 'nothing by default');
+  });
+
+  test('each security group is a policy of its own, for egress alone', () => {
     const policy = (ending: string): Policy => ofKind(everything, 'NetworkPolicy').find(({ metadata }) => metadata.name.endsWith(ending))?.spec as unknown as Policy;
-    const mailer = asEnd(podOf(everything, 'worker'), { [LABEL.function]: 'mailer' });
-    const other = asEnd(podOf(everything, 'worker'), { [LABEL.function]: 'other' });
-    assert.deepEqual([mailer, other].map(({ labels }) => selects(policy('-workers-mail').podSelector, labels)), [true, false]);
-    assert.deepEqual(policy('-workers-mail').egress, [{ to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: [{ protocol: 'TCP', port: 587 }] }]);
-    assert.deepEqual(policy('-workers-mail').policyTypes, ['Egress']);
-    // "all" names no function.
-    assert.ok(allows(everything, other, STRANGER, 5432) && !allows(objects, asEnd(podOf(objects, 'worker')), STRANGER, 5432));
+    assert.deepEqual(policy('-workers-sg-2c3d').egress?.[1], { to: [{ ipBlock: { cidr: '192.0.2.0/24' } }] });
+    for (const ending of ['-workers-egress', '-workers-sg-0a1b', '-workers-sg-2c3d', '-workers-sg-none']) assert.deepEqual(policy(ending).policyTypes, ['Egress'], ending);
+    assert.deepEqual(ofKind(objects, 'NetworkPolicy').filter(({ metadata: { name } }) => /-workers-/.test(name)), []);
   });
 
   test('services of one\'s own are reached at their ports: from where they must be', () => {

@@ -182,7 +182,12 @@ const EVERYTHING: Values = {
   controller: { ...PLACED, replicas: 2 },
   functions: {
     ...PLACED, runtimeClassName: 'gvisor', settings: { SLUICE_FUNCTION_LOG_DAYS: 3 }, resourceQuota: { enabled: true }, limitRange: { enabled: true }, environmentsPerWorker: 4, stopPatienceMs: 60_500,
-    egress: [{ name: 'mail', functions: ['mailer'], egress: [{ to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: [{ protocol: 'TCP', port: 587 }] }] }, { name: 'all', egress: [{}] }],
+    egress: [{ to: SOMEBODY, ports: [{ protocol: 'TCP', port: 5432 }] }],
+    securityGroups: {
+      'sg-0a1b': [{ to: SOMEBODY, ports: [{ protocol: 'TCP', port: 587 }] }],
+      'sg-2c3d': [{ to: SOMEBODY, ports: [{ protocol: 'TCP', port: 6379 }] }, { to: [{ ipBlock: { cidr: '192.0.2.0/24' } }] }],
+      'sg-none': [],
+    },
   },
   networkPolicy: { clientsFrom: SOMEBODY, metricsFrom: SOMEBODY, kubernetesApiTo: [{ ipBlock: { cidr: '192.0.2.1/32' } }] },
   monitoring: WATCHED,

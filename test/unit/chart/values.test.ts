@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isMap, parse, parseDocument } from 'yaml';
 import { chartValues } from '../../../docs/generate.ts';
+import { stringViolations } from '../../../gateway/lambda-api/rest-json/violations.ts';
 import { SETTINGS } from '../../../platform/configuration/settings.ts';
 import { workerVariables } from '../../../platform/worker-pool/kubernetes/manifests.ts';
 import { RUNTIMES } from '../../../platform/model/runtimes.ts';
@@ -72,6 +73,14 @@ describe('values.yaml, its schema and its descriptions', () => {
     assert.deepEqual(below('kafka', 'sasl', 'mechanism').enum?.filter((mechanism) => SETTINGS.kafkaSasl.parse(mechanism) !== mechanism), []);
   });
 
+  test('a security group may have the ids that the API takes, and no others', () => {
+    const [pattern = ''] = Object.keys(below('functions', 'securityGroups').patternProperties ?? {});
+    const ids = ['sg-', 'sg-0', 'sg-0a1b2c3d4e5f60718', `sg-${'a'.repeat(60)}`, `sg-${'a'.repeat(61)}`, 'sg-A', 'sg-a-b', 'sg-a.b', 'xsg-a', 'a', ''];
+    const taken = ids.filter((id) => new RegExp(pattern).test(id));
+    assert.deepEqual(taken, ids.filter((id) => stringViolations('SecurityGroupId', '', id).length === 0));
+    assert.equal(taken.length, 3);
+  });
+
   test('"settings" takes every setting of Sluice but those that the chart itself sets, all of which exist', () => {
     const set = new Set([...templates.matchAll(/\bSLUICE_[A-Z0-9_]+\b/g)].map(([name]) => name));
     // Comments name one that Kubernetes would set; two are read from the free settings for other purposes.
@@ -105,6 +114,10 @@ const REFUSED: readonly (readonly [what: string, values: Values, said: RegExp])[
   ['a key where a certificate belongs', { redis: { ca: '-----BEGIN PRIVATE KEY-----' } }, /ca/],
   ['a size that is none', { kafka: { bundled: { size: '8 GB' } } }, /size/],
   ['a peer that is none', { networkPolicy: { clientsFrom: [{ cidr: '0.0.0.0/0' }] } }, /clientsFrom/],
+  ['a security group whose id is none', { functions: { securityGroups: { mail: [] } } }, /mail/],
+  ['one with capitals', { functions: { securityGroups: { 'sg-A': [] } } }, /sg-A/],
+  ['a rule that would allow everything, misspelt', { functions: { securityGroups: { 'sg-1': [{ too: [] }] } } }, /too/],
+  ['functions by name', { functions: { egress: [{ name: 'mail', functions: ['mailer'], egress: [] }] } }, /egress/],
   ['worker pods beside the rest', { functions: { namespace: 'here' } }, /need a namespace of their own/],
   ['two Kafkas', { kafka: { brokers: ['a:9092'] } }, /set kafka\.bundled\.enabled=false/],
   ['no Kafka', { kafka: { bundled: { enabled: false } } }, /needs kafka\.brokers/],

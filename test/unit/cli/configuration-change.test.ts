@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { FunctionConfiguration } from '@aws-sdk/client-lambda';
-import { configurationChange } from '../../../cli/deploy/configuration-change.ts';
+import { configurationChange, configurationOf } from '../../../cli/deploy/configuration-change.ts';
 import type { FunctionPlan } from '../../../cli/deploy/plan.ts';
 
 const CURRENT: FunctionConfiguration = {
@@ -28,6 +28,7 @@ const OPEN: FunctionPlan = {
   environment: undefined,
   tracingMode: undefined,
   architecture: undefined,
+  vpc: undefined,
   tags: {},
   code: { kind: 'folder', path: '/' },
 };
@@ -44,5 +45,21 @@ describe('a change of configuration', () => {
   it('holds only what differs', () => {
     assert.deepEqual(configurationChange({ ...OPEN, memoryMiB: 256, timeoutSec: 3, environment: { A: '1' } }, CURRENT), { MemorySize: 256, Environment: { Variables: { A: '1' } } });
     assert.deepEqual(configurationChange({ ...OPEN, handler: 'app.handler' }, CURRENT), { Handler: 'app.handler' });
+  });
+
+  it('puts a function into a VPC, changes it and takes it out, and compares its lists as sets', () => {
+    const vpc = { subnetIds: ['subnet-1', 'subnet-2'], securityGroupIds: ['sg-1', 'sg-2'], ipv6AllowedForDualStack: false };
+    const none = { subnetIds: [], securityGroupIds: [], ipv6AllowedForDualStack: false };
+    const inVpc: FunctionConfiguration = { ...CURRENT, VpcConfig: { SubnetIds: ['subnet-2', 'subnet-1'], SecurityGroupIds: ['sg-2', 'sg-1'], VpcId: 'vpc-1', Ipv6AllowedForDualStack: false } };
+    const asked = { SubnetIds: vpc.subnetIds, SecurityGroupIds: vpc.securityGroupIds, Ipv6AllowedForDualStack: false };
+    assert.deepEqual(configurationChange({ ...OPEN, vpc }, CURRENT), { VpcConfig: asked });
+    assert.equal(configurationChange({ ...OPEN, vpc }, inVpc), undefined);
+    assert.deepEqual(configurationChange({ ...OPEN, vpc: { ...vpc, ipv6AllowedForDualStack: true } }, inVpc), { VpcConfig: { ...asked, Ipv6AllowedForDualStack: true } });
+    assert.deepEqual(configurationChange({ ...OPEN, vpc: { ...vpc, securityGroupIds: ['sg-1'] } }, inVpc), { VpcConfig: { ...asked, SecurityGroupIds: ['sg-1'] } });
+    assert.deepEqual(configurationChange({ ...OPEN, vpc: none }, inVpc), { VpcConfig: { SubnetIds: [], SecurityGroupIds: [], Ipv6AllowedForDualStack: false } });
+    for (const current of [CURRENT, { ...CURRENT, VpcConfig: { SubnetIds: [], SecurityGroupIds: [], VpcId: '', Ipv6AllowedForDualStack: false } }]) assert.equal(configurationChange({ ...OPEN, vpc: none }, current), undefined);
+    assert.equal(configurationChange(OPEN, inVpc), undefined, 'a folder says nothing of it');
+    // A new function: what it is to be in no VPC need not be said.
+    assert.deepEqual([configurationOf({ ...OPEN, vpc }).VpcConfig, configurationOf({ ...OPEN, vpc: none }).VpcConfig], [asked, undefined]);
   });
 });

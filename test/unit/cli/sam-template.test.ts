@@ -68,6 +68,7 @@ Resources:
         timeoutSec: 30,
         ephemeralStorageMiB: 1024,
         architecture: 'arm64',
+        vpc: { subnetIds: [], securityGroupIds: [], ipv6AllowedForDualStack: false },
         tracingMode: 'Active',
         role: 'arn:aws:iam::123456789012:role/api',
         environment: { STAGE: 'test', RETRIES: '3', DEBUG: 'true' },
@@ -99,6 +100,21 @@ Globals:
     assert.deepEqual([worker?.memoryMiB, worker?.timeoutSec], [256, 9]);
     assert.deepEqual(worker?.environment, { A: 'global', B: 'own', C: 'own' });
     assert.deepEqual(worker?.tags, { x: 'own', y: 'global' });
+  });
+
+  it('reads VpcConfig, adds the lists of Globals, and says where it takes effect', () => {
+    const { functions, notes } = plan(
+      inlineFunction("VpcConfig: { SecurityGroupIds: [sg-3, !Ref Group], SubnetIds: !Ref Subnets, Ipv6AllowedForDualStack: 'true' }", `
+Globals:
+  Function:
+    VpcConfig: { SecurityGroupIds: [sg-1, sg-3] }
+Parameters:
+  Group: { Type: 'AWS::EC2::SecurityGroup::Id', Default: sg-2 }
+  Subnets: { Type: 'List<AWS::EC2::Subnet::Id>', Default: 'subnet-1, subnet-2' }
+`),
+    );
+    assert.deepEqual(functions[0]?.vpc, { securityGroupIds: ['sg-1', 'sg-3', 'sg-2'], subnetIds: ['subnet-1', 'subnet-2'], ipv6AllowedForDualStack: true });
+    assert.deepEqual(notes, ['Worker: VpcConfig decides what the function may reach where functions run in pods of Kubernetes; anywhere else it is kept and shown only']);
   });
 
   it('reads code from an object in S3, as a URL or a map', () => {
@@ -213,6 +229,9 @@ describe('a wrong SAM template', () => {
     ['points at code that is not there', inlineFunction('CodeUri: nowhere').replace(/ +InlineCode.*\n/, ''), /Worker\.CodeUri: .*nowhere: no such file/],
     ['has a memory size that is no number', inlineFunction('MemorySize: much'), /Worker\.MemorySize must be a whole number, not "much"/],
     ['has an environment that is no map', inlineFunction('Environment: { Variables: [A] }'), /Environment\.Variables must be a map/],
+    ['has a list of security groups that is a map', inlineFunction('VpcConfig: { SecurityGroupIds: { a: 1 } }'), /Worker\.VpcConfig\.SecurityGroupIds must be a list of texts/],
+    ['has one of numbers', inlineFunction('VpcConfig: { SecurityGroupIds: [1] }'), /must be a list of texts/],
+    ['has a flag that is none', inlineFunction('VpcConfig: { Ipv6AllowedForDualStack: maybe }'), /must be true or false, not "maybe"/],
     ['asks for a container image', inlineFunction('PackageType: Image'), /PackageType "Image" is not supported/],
     ['asks for two architectures', inlineFunction('Architectures: [arm64, x86_64]'), /Architectures must be a list of either/],
     ['has a parameter without a value', inlineFunction('', 'Parameters: { Stage: { Type: String } }'), /Stage has no Default; give it with --parameter Stage=VALUE/],

@@ -2,14 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { V1Container, V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
+import { stringViolations } from '../../../gateway/lambda-api/rest-json/violations.ts';
 import { SETTINGS } from '../../../platform/configuration/settings.ts';
 import { imageFamily, imagePod, variablesSecret } from '../../../platform/worker-pool/kubernetes/image-pod.ts';
-import { labelValue } from '../../../platform/worker-pool/kubernetes/labels.ts';
+import { labelValue, securityGroupLabel } from '../../../platform/worker-pool/kubernetes/labels.ts';
 import { assignment, joinSecret, memoryResources, poolIdentity, poolSelector, sparePod, TEMPLATE_KEY, warmSet, warmSetName, type PoolIdentity } from '../../../platform/worker-pool/kubernetes/manifests.ts';
 import { observe } from '../../../platform/worker-pool/kubernetes/observed-pod.ts';
 import { PoolSetupError, type ImagePodOrder } from '../../../platform/worker-pool/kubernetes/pod-cluster.ts';
 import { fits, functionMemoryMiB, memoryLimitMiB, memoryRequestMiB, WORKER_OVERHEAD_MIB } from '../../../platform/worker-pool/kubernetes/sizes.ts';
-import { specOf } from '../../support/fleet-listener.ts';
+import { inGroups, specOf } from '../../support/fleet-listener.ts';
 
 const TEMPLATE = `
 metadata:
@@ -132,6 +133,21 @@ test('an assignment says which function it is, and nothing else of the pod', () 
       ownerReferences: [OWNER],
     },
   });
+});
+
+test('an assignment has a label for each security group, once, and none where there are none any more', () => {
+  const labelsOf = (spec: ReturnType<typeof specOf>): object => assignment(pool(), { name: 'p', uid: 'u' }, spec).metadata?.labels ?? {};
+  const without = labelsOf(specOf('f'));
+  assert.deepEqual(labelsOf(inGroups(specOf('f'), 'sg-2', 'sg-1', 'sg-2')), { ...without, 'security-group.sluice.dev/sg-1': '', 'security-group.sluice.dev/sg-2': '' });
+  assert.deepEqual(labelsOf(inGroups(specOf('f'))), without);
+});
+
+test('every id of a security group that the API takes can be the name of a label', () => {
+  const ids = fc.oneof(fc.string({ maxLength: 70 }), fc.stringMatching(/^sg-[0-9a-z]{0,70}$/));
+  fc.assert(fc.property(ids, (id) => {
+    fc.pre(stringViolations('SecurityGroupId', 'vpcConfig.securityGroupIds', id).length === 0);
+    assert.match(securityGroupLabel(id), /^security-group\.sluice\.dev\/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
+  }));
 });
 
 test('whatever a function is called, a label can hold it', () => {

@@ -118,7 +118,6 @@ describe('CreateFunction', () => {
     ['variables over 4 KiB', { Environment: { Variables: { BIG: 'x'.repeat(4_097) } } }, /exceeded the 4KB limit/],
     ['a NUL in a variable', { Environment: { Variables: { BAD: 'a\0b' } } }, /NUL/],
     ['layers', { Layers: ['arn:aws:lambda:us-east-1:000000000000:layer:x:1'] }, /^Not supported by Sluice yet: Layers\./],
-    ['a VPC', { VpcConfig: { SubnetIds: ['subnet-1'], SecurityGroupIds: ['sg-1'] } }, /VpcConfig/],
     ['a dead letter queue', { DeadLetterConfig: { TargetArn: 'arn:aws:sqs:us-east-1:000000000000:q' } }, /DeadLetterConfig/],
     ['SnapStart', { SnapStart: { ApplyOn: 'PublishedVersions' } }, /SnapStart/],
     ['JSON logs', { LoggingConfig: { LogFormat: 'JSON' } }, /LogFormat/],
@@ -140,7 +139,7 @@ describe('CreateFunction', () => {
 
   test('empty settings of what is not there yet are the default', async () => {
     const answer = await t.create('empty', {
-      Layers: [], VpcConfig: { SubnetIds: [], SecurityGroupIds: [] }, DeadLetterConfig: {}, FileSystemConfigs: [], KMSKeyArn: '', SnapStart: { ApplyOn: 'None' }, ImageConfig: {},
+      Layers: [], DeadLetterConfig: {}, FileSystemConfigs: [], KMSKeyArn: '', SnapStart: { ApplyOn: 'None' }, ImageConfig: {},
     });
     assert.equal(answer.status, 201);
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import { joinToken } from '../../../../platform/protocol/wire/tokens.ts';
-import { completionOf, invoke, specOf } from '../../../support/fleet-listener.ts';
+import { completionOf, inGroups, invoke, specOf } from '../../../support/fleet-listener.ts';
 import { cuttingProxy, type Direction } from '../../../support/fleet-proxy.ts';
 import { fakeController, fakeWorker, joined, polled, ROOM, SECRET, type FakeController, type FakeWorker } from '../../../support/fleet-world.ts';
 import { seededRandom } from '../../../support/seeded-random.ts';
@@ -52,6 +52,26 @@ test('what is expected is told to the host', async (t) => {
   await host.until(() => host.expected.length > 0);
   assert.deepEqual(host.expected.map(({ id }) => id), [F.id]);
 });
+
+for (const [what, second, taken] of [
+  ['another revision of its function', inGroups(F, 'sg-2', 'sg-1'), true],
+  ['its function in no security group', F, false],
+  ['its function in fewer security groups', inGroups(F, 'sg-1'), false],
+  ['another function in the same ones', inGroups(specOf('g'), 'sg-1', 'sg-2'), false],
+] as const) {
+  test(`a dedicated worker ${taken ? 'takes' : 'sends back'} ${what}`, async (t) => {
+    const controller = await fakeController(t);
+    const { controllers, host } = fakeWorker(t, { dedicated: true });
+    controllers.known(new Set([controller.url]));
+    await joined(controller);
+    const { fleet, listener } = controller;
+    fleet.start('first', inGroups(F, 'sg-1', 'sg-2'));
+    await listener.waiting('first');
+    fleet.start('second', second);
+    await (taken ? listener.waiting('second') : listener.until(() => fleet.waitingForRoom === 1));
+    assert.deepEqual([host.opened, listener.departures], [taken ? ['first', 'second'] : ['first'], []]);
+  });
+}
 
 test('an environment for which there is no room after all is sent back, and waits for room', async (t) => {
   const [a, b] = [await fakeController(t), await fakeController(t)];
