@@ -10,8 +10,6 @@ import { invalidParameter } from './errors.ts';
  */
 const REFERENCE = /^(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d{1,5})?\/)?[a-z0-9]+(?:(?:\.|_{1,2}|-+|\/)[a-z0-9]+)*(?::[\w][\w.-]{0,127}(?:@sha256:(?<both>[0-9a-f]{64}))?|@sha256:(?<digest>[0-9a-f]{64}))$/;
 const MAX_REFERENCE_CHARS = 1_024;
-/** ImageConfig API: arguments of EntryPoint and Command. */
-const MAX_ARGUMENTS = 1_500;
 
 /** Throws `LambdaApiError` where the source names no image, or more than one. */
 export function imageSource(source: CodeSource, verb: 'creating' | 'updating'): Pick<ContainerImage, 'uri'> {
@@ -33,7 +31,6 @@ export function imageCode({ uri }: Pick<ContainerImage, 'uri'>): CodeReference {
 /** The image with those parts of its configuration that are given in place of its own. Lists that are empty give that part back to the image. */
 export function withImageConfig({ uri }: Pick<ContainerImage, 'uri'>, config: ImageConfig): ContainerImage {
   for (const [name, list] of [['EntryPoint', config.EntryPoint], ['Command', config.Command]] as const) {
-    if (list !== undefined && list.length > MAX_ARGUMENTS) throw invalidParameter(`ImageConfig.${name} has ${list.length} arguments; it may have ${MAX_ARGUMENTS}.`);
     if (list?.some((argument) => argument.includes('\0')) === true) throw invalidParameter(`ImageConfig.${name} contains a NUL character, which no process can be given.`);
   }
   return {

@@ -5,8 +5,8 @@ import { functionIdOf, type ExecutionSpec } from '../../model/execution-spec.ts'
 import { functionVariables } from '../../model/function-variables.ts';
 import type { ContainerImage } from '../../model/function.ts';
 import { DRAINED_PATH } from '../../protocol/wire/messages.ts';
-import { ANNOTATION, FUNCTION_CONTAINER, LABEL, labelValue, TMP_VOLUME, WORKER_CONTAINER } from './labels.ts';
-import { sparePod, type PoolIdentity } from './manifests.ts';
+import { ANNOTATION, FUNCTION_CONTAINER, LABEL, TMP_VOLUME, WORKER_CONTAINER } from './labels.ts';
+import { functionLabels, sparePod, type PoolIdentity } from './manifests.ts';
 import type { ImagePodOrder, PodName } from './pod-cluster.ts';
 import { WORKER_OVERHEAD_MIB } from './sizes.ts';
 
@@ -35,7 +35,7 @@ export function imagePod(pool: PoolIdentity, order: ImagePodOrder): V1Pod {
     ...pod,
     metadata: {
       ...metadata,
-      labels: { ...metadata?.labels, [LABEL.function]: labelValue(functionSpec.functionName), [LABEL.version]: labelValue(functionSpec.version) },
+      labels: { ...metadata?.labels, ...functionLabels(functionSpec) },
       annotations: { ...metadata?.annotations, [ANNOTATION.logStream]: logStream, [ANNOTATION.imageOf]: functionIdOf(functionSpec) },
     },
     spec: { ...spec, restartPolicy: 'Never', containers: spec.containers.flatMap((container) => (container === worker ? [workerBeside(worker, logStream), function_] : [container])) },

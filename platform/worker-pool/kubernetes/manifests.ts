@@ -82,7 +82,6 @@ export function warmSet(pool: PoolIdentity, family: string, replicas: number, si
 
 /** What a pod says of itself once it serves a function: to be applied. It leaves its ReplicaSet by it, which makes another one. */
 export function assignment(pool: PoolIdentity, { name, uid }: PodName, spec: ExecutionSpec): V1Pod {
-  const groups = Object.fromEntries(securityGroupsOf(spec).map((id) => [securityGroupLabel(id), '']));
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -90,11 +89,17 @@ export function assignment(pool: PoolIdentity, { name, uid }: PodName, spec: Exe
       name,
       uid,
       namespace: pool.namespace,
-      labels: { [LABEL.state]: 'serving', [LABEL.function]: labelValue(spec.functionName), [LABEL.version]: labelValue(spec.version), ...groups },
+      labels: { [LABEL.state]: 'serving', ...functionLabels(spec) },
       annotations: { [ANNOTATION.functionId]: functionIdOf(spec) },
       ownerReferences: [owner(pool)],
     },
   };
+}
+
+/** Which function a pod is for, for people and network policies. */
+export function functionLabels(spec: ExecutionSpec): Readonly<Record<string, string>> {
+  const groups = Object.fromEntries(securityGroupsOf(spec).map((id) => [securityGroupLabel(id), '']));
+  return { [LABEL.function]: labelValue(spec.functionName), [LABEL.version]: labelValue(spec.version), ...groups };
 }
 
 export function memoryResources(size: PodSize): { readonly requests: Record<string, string>; readonly limits: Record<string, string> } {

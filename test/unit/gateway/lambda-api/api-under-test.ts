@@ -39,6 +39,7 @@ export interface ApiUnderTest {
 export interface Wrapped {
   readonly catalogue?: (catalogue: FunctionCatalogue) => FunctionCatalogue;
   readonly store?: (store: ObjectStore) => ObjectStore;
+  readonly runsContainerImages?: boolean;
 }
 
 export async function openApi(wrapped: Wrapped = {}): Promise<ApiUnderTest> {
@@ -50,7 +51,7 @@ export async function openApi(wrapped: Wrapped = {}): Promise<ApiUnderTest> {
   const store = wrapped.store?.(realStore) ?? realStore;
   let now = Date.UTC(2024, 0, 31, 12, 34, 56, 789);
   const clock = { now: () => now, at: () => ({ cancel: () => undefined }) };
-  const settings = { account: ACCOUNT, region: REGION, accountConcurrency: ACCOUNT_CONCURRENCY, runsContainerImages: true };
+  const settings = { account: ACCOUNT, region: REGION, accountConcurrency: ACCOUNT_CONCURRENCY, runsContainerImages: wrapped.runsContainerImages ?? true };
   const api = createLambdaApi({ catalogue, store, settings, clock, logger: createLogger('silent') });
   const code = (await zip({ 'index.js': 'exports.handler = async () => 1;' })).toString('base64');
 

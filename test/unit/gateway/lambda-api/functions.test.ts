@@ -112,7 +112,7 @@ describe('CreateFunction', () => {
     ['no runtime', { Runtime: undefined }, /^Runtime and Handler are mandatory parameters/],
     ['an unknown runtime', { Runtime: 'cobol85' }, /^Value cobol85 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: \[nodejs20\.x, .*python3\.14\] or be a valid ARN$/],
     ['a runtime that is not there yet', { Runtime: 'java21' }, /^The runtime java21 is not supported by Sluice yet\. Supported runtimes: nodejs20\.x, /],
-    ['an image', { PackageType: 'Image' }, /PackageType Image/],
+    ['an image that is not named', { PackageType: 'Image', Runtime: undefined, Handler: undefined }, /provide ImageUri when creating a function with packageType Image/],
     ['too much memory', { MemorySize: 10_241 }, /^'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to 10240$/],
     ['a reserved variable', { Environment: { Variables: { AWS_REGION: 'x', FINE: 'y' } } }, /Reserved keys used in this request: AWS_REGION$/],
     ['variables over 4 KiB', { Environment: { Variables: { BIG: 'x'.repeat(4_097) } } }, /exceeded the 4KB limit/],
