@@ -12,14 +12,14 @@ import { crc32 } from 'node:zlib';
 export class AcknowledgementWindow {
   /** Delivered and not settled. Deliveries ascend and a Set keeps the order of insertion, so its first element is the lowest. */
   readonly #unsettled = new Set<number>();
-  /** Settled by an earlier owner, not yet reached by this one; ascending, apart, none of them ending below `#next`. */
-  #restored: OffsetRun[];
+  /** Settled and not yet reached: by an earlier owner, or {@link settleAhead}; ascending, apart, none of them ending below `#next`. */
+  #ahead: OffsetRun[];
   #next: number;
 
   /** `watermark` and `restored` as committed; see {@link decodeSettled}. */
   constructor(watermark: number, restored: readonly OffsetRun[] = []) {
     this.#next = watermark;
-    this.#restored = restored.filter((run) => run.end > watermark);
+    this.#ahead = restored.filter((run) => run.end > watermark);
   }
 
   /** The lowest offset that still has to be delivered to whoever comes next: everything below it is settled. */
@@ -38,7 +38,7 @@ export class AcknowledgementWindow {
   }
 
   /**
-   * Takes the next record in. False: it was settled by an earlier owner and is to be passed over. Offsets ascend and may leave
+   * Takes the next record in. False: it is settled already, by an earlier owner or ahead, and is to be passed over. Offsets ascend and may leave
    * gaps; throws RangeError for one that does not ascend.
    */
   deliver(offset: number): boolean {
@@ -46,10 +46,10 @@ export class AcknowledgementWindow {
       throw new RangeError(`Offset ${offset} was delivered after ${this.#next - 1}: the offsets of a partition ascend.`);
     }
     this.#next = offset + 1;
-    let run = this.#restored[0];
+    let run = this.#ahead[0];
     while (run !== undefined && run.end <= offset) {
-      this.#restored.shift();
-      run = this.#restored[0];
+      this.#ahead.shift();
+      run = this.#ahead[0];
     }
     if (run !== undefined && run.start <= offset) return false;
     this.#unsettled.add(offset);
@@ -61,6 +61,25 @@ export class AcknowledgementWindow {
     return this.#unsettled.delete(offset);
   }
 
+  /**
+   * Settles a record that is not delivered yet, and never will be then: one whose offset is known before it is met, to whoever wrote it. True the first time;
+   * false also where so many lie apart already that no more are remembered, and the record comes after all.
+   */
+  settleAhead(offset: number): boolean {
+    if (!Number.isSafeInteger(offset) || offset < this.#next) return false;
+    let at = this.#ahead.length;
+    while (at > 0 && (this.#ahead[at - 1]?.start ?? 0) > offset) at--;
+    const before = this.#ahead[at - 1];
+    const after = this.#ahead[at];
+    if (before !== undefined && offset < before.end) return false;
+    const joinsBefore = before?.end === offset;
+    const joinsAfter = after?.start === offset + 1;
+    if (!joinsBefore && !joinsAfter && this.#ahead.length >= RUNS_AHEAD_MAX) return false;
+    const run = { start: joinsBefore ? before.start : offset, end: joinsAfter ? after.end : offset + 1 };
+    this.#ahead.splice(joinsBefore ? at - 1 : at, Number(joinsBefore) + Number(joinsAfter), run);
+    return true;
+  }
+
   /** What is settled above the watermark, ascending. Offsets that were never given to `deliver` between two that were count as settled. */
   *settledRuns(): Generator<OffsetRun> {
     let start: number | undefined;
@@ -70,7 +89,7 @@ export class AcknowledgementWindow {
     }
     start ??= this.#next;
     let end = this.#next;
-    for (const run of this.#restored) {
+    for (const run of this.#ahead) {
       if (run.start > end) {
         if (start < end) yield { start, end };
         start = run.start;
@@ -123,6 +142,9 @@ export interface OffsetRun {
   readonly start: number;
   readonly end: number;
 }
+
+/** Far more runs than a note has room for; what is settled ahead beyond them comes again. */
+const RUNS_AHEAD_MAX = 10_000;
 
 /** Kafka's `offset.metadata.max.bytes` as it is set unless someone changes it. */
 export const METADATA_BYTES_MAX = 4_096;

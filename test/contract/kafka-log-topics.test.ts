@@ -4,10 +4,12 @@ import { buffer } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { systemClock } from '../../platform/clock.ts';
 import { SETTLE_INTERVAL_MS, type Delivery, type LogConsumption } from '../../platform/invocation-log/invocation-log.ts';
+import { Appender } from '../../platform/invocation-log/kafka/appender.ts';
 import { OVERFLOW_THRESHOLD } from '../../platform/invocation-log/kafka/async-intake.ts';
-import { encodeRecord, toMessage } from '../../platform/invocation-log/kafka/record-format.ts';
+import { encodeRecord, readRecord, toMessage } from '../../platform/invocation-log/kafka/record-format.ts';
 import { topicNames, type LogTopic } from '../../platform/invocation-log/kafka/topic-names.ts';
 import { PAYLOAD_BUCKET } from '../../platform/model/invocation.ts';
+import { createLogger } from '../../platform/telemetry/logger.ts';
 import { kafkaScene, plainKafka, withAdmin, type KafkaScene } from '../support/kafka-logs.ts';
 import { CollectingConsumer, invocation } from '../support/log-consumer.ts';
 import { until } from '../support/redis-server.ts';
@@ -72,6 +74,45 @@ async function commitAs(scene: KafkaScene, topic: LogTopic, offset: number, meta
 }
 
 describe('kafka log: its topics', { skip: kafka === undefined ? 'no Kafka can be reached or started' : false }, () => {
+  it('a write that is confirmed tells the offset at which its record lies', () =>
+    inScene(async (scene) => {
+      await scene.open();
+      const names = topicNames(scene.prefix);
+      const appender = new Appender({ connection: { brokers: scene.brokers, clientId: 'sluice-test' }, names, partitions: 2, store: scene.store, clock: systemClock, logger: createLogger('silent') });
+      await appender.start();
+      const places = new Map<string, string>();
+      const write = async (i: number): Promise<void> => {
+        const [topic, partition] = [(['async', 'overflow', '1s'] as const)[i % 3] ?? 'async', i % 2];
+        const record = invocation();
+        const offset = await appender.write(topic, partition, encodeRecord(record));
+        places.set(record.id, `${names.nameOf(topic)}/${partition}/${offset}`);
+      };
+      try {
+        // More than one request, and several of a partition in each.
+        await Promise.all(Array.from({ length: 1_300 }, (_, i) => write(i)));
+        for (let i = 0; i < 6; i++) await write(i);
+      } finally {
+        await appender.close();
+      }
+      const consumer = plainKafka(scene.brokers).consumer({ groupId: `${scene.prefix}-reader` });
+      const found = new Map<string, string>();
+      await consumer.connect();
+      try {
+        await consumer.subscribe({ topics: (['async', 'overflow', '1s'] as const).map((topic) => names.nameOf(topic)), fromBeginning: true });
+        await consumer.run({
+          eachMessage({ topic, partition, message }) {
+            const record = readRecord(message);
+            if (record.kind === 'record') found.set(record.head.id, `${topic}/${partition}/${message.offset}`);
+            return Promise.resolve();
+          },
+        });
+        await until(() => found.size >= places.size);
+      } finally {
+        await consumer.disconnect();
+      }
+      assert.deepEqual([...found].sort(), [...places].sort());
+    }, 2));
+
   it('a noisy function is moved to the overflow topic; its neighbour passes; everything is given out once, in order', () =>
     inScene(async (scene) => {
       const log = await scene.open();

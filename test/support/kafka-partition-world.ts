@@ -4,7 +4,7 @@ import type { CommittedOffset } from '../../platform/invocation-log/kafka/group-
 import { KafkaDelivery } from '../../platform/invocation-log/kafka/kafka-delivery.ts';
 import { OwnedPartition, type Collected } from '../../platform/invocation-log/kafka/owned-partition.ts';
 import { MemoryBudget } from '../../platform/invocation-log/kafka/partition-context.ts';
-import { encodeRecord, type EncodedRecord } from '../../platform/invocation-log/kafka/record-format.ts';
+import { encodeRecord, OFFSET_UNKNOWN, type EncodedRecord } from '../../platform/invocation-log/kafka/record-format.ts';
 import { planTakeover, type TakeoverFinding } from '../../platform/invocation-log/kafka/takeover.ts';
 import { LOG_TOPICS, topicNames, type LogTopic } from '../../platform/invocation-log/kafka/topic-names.ts';
 import { TopicTrack } from '../../platform/invocation-log/kafka/topic-track.ts';
@@ -35,9 +35,11 @@ export interface WorldRules {
   readonly distrustsForeignNotes: boolean;
   /** A record is settled when its copy is durable; otherwise when it is on its way. */
   readonly copiesBeforeSettling: boolean;
+  /** A write that is confirmed tells where the record lies; otherwise only that it is there. */
+  readonly tellsOffsets: boolean;
 }
 
-export const ALL_RULES: WorldRules = { commitsWatermark: true, distrustsForeignNotes: true, copiesBeforeSettling: true };
+export const ALL_RULES: WorldRules = { commitsWatermark: true, distrustsForeignNotes: true, copiesBeforeSettling: true, tellsOffsets: true };
 
 /** One partition of a Kafka in memory, with the driver's own code as its owners, one after another. Nothing moves by itself. */
 export class PartitionWorld {
@@ -61,10 +63,12 @@ export class PartitionWorld {
     this.store(record.kind === 'sync' ? 'sync' : 'async', encodeRecord(record));
   }
 
-  store(topic: WorldTopic, { key, value, headers }: Pick<EncodedRecord, 'key' | 'value' | 'headers'>): void {
+  store(topic: WorldTopic, { key, value, headers }: Pick<EncodedRecord, 'key' | 'value' | 'headers'>): number {
     const log = this.log(topic);
     const buffers = Object.fromEntries(Object.entries(headers).map(([name, text]) => [name, Buffer.from(String(text))]));
-    log.push({ key: Buffer.from(key), value, headers: buffers, offset: String(log.length), timestamp: String(this.clock.now()), attributes: 0 });
+    const offset = log.length;
+    log.push({ key: Buffer.from(key), value, headers: buffers, offset: String(offset), timestamp: String(this.clock.now()), attributes: 0 });
+    return offset;
   }
 
   own(consumer: LogConsumer, options: Partial<WorldOwnerOptions> = {}): WorldOwner {
@@ -107,7 +111,7 @@ export class WorldOwner {
         return [state.topic, new TopicTrack(blind ? { ...state, settled: [{ start: state.watermark, end: state.watermark + 1 }] } : state)];
       }),
     ) as Record<LogTopic, TopicTrack>;
-    const write = (topic: WorldTopic, record: EncodedRecord): Promise<void> => this.#write(topic, record, autoWrite);
+    const write = (topic: WorldTopic, record: EncodedRecord): Promise<number> => this.#write(topic, record, autoWrite);
     this.partition = new OwnedPartition(
       {
         index: 0,
@@ -128,20 +132,17 @@ export class WorldOwner {
     world.committed.set('async', { offset: claim.offset, metadata: claim.metadata });
   }
 
-  #write(topic: WorldTopic, record: EncodedRecord, auto: boolean): Promise<void> {
-    if (auto) {
-      this.world.store(topic, record);
-      return Promise.resolve();
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    if (!this.world.rules.copiesBeforeSettling) resolve();
+  #write(topic: WorldTopic, record: EncodedRecord, auto: boolean): Promise<number> {
+    if (auto) return Promise.resolve(this.world.store(topic, record));
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    if (!this.world.rules.copiesBeforeSettling) resolve(OFFSET_UNKNOWN);
     this.world.pending.push({
       topic,
       record,
       owner: this,
       settle: ({ stored, answered }) => {
-        if (stored) this.world.store(topic, record);
-        if (stored && answered) resolve();
+        const offset = stored ? this.world.store(topic, record) : undefined;
+        if (offset !== undefined && answered) resolve(this.world.rules.tellsOffsets ? offset : OFFSET_UNKNOWN);
         else reject(new LogUnavailableError('The brokers are away.'));
       },
     });

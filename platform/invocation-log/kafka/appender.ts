@@ -50,15 +50,15 @@ export class Appender {
     await Promise.all(connecting);
   }
 
-  append(record: InvocationRecord): Promise<void> {
-    if (this.#closed) return Promise.reject(new LogUnavailableError('The invocation log is closed.'));
+  /** Durable, in the lane's sense, when it resolves. Rejects with {@link LogUnavailableError}. */
+  async append(record: InvocationRecord): Promise<void> {
+    if (this.#closed) throw new LogUnavailableError('The invocation log is closed.');
     const key = functionKey(record.account, record.functionName);
     const partition = partitionOf(key, this.#options.partitions);
     if (record.kind === 'sync') {
-      return this.write('sync', partition, encodeRecord(record.replyTo === undefined ? record : withoutPayload(record, { kind: 'gateway', bytes: record.payload.length })));
-    }
-    if (record.payload.length <= INLINE_PAYLOAD_BYTES_MAX) return this.write('async', partition, encodeRecord(record));
-    return this.#appendWithClaim(record, partition);
+      await this.write('sync', partition, encodeRecord(record.replyTo === undefined ? record : withoutPayload(record, { kind: 'gateway', bytes: record.payload.length })));
+    } else if (record.payload.length <= INLINE_PAYLOAD_BYTES_MAX) await this.write('async', partition, encodeRecord(record));
+    else await this.#appendWithClaim(record, partition);
   }
 
   /** The payload is in the store before the record is in the log, so nobody is ever given a record without one. */
@@ -78,16 +78,16 @@ export class Appender {
     }
   }
 
-  /** Rejects with {@link LogUnavailableError}. */
-  write(topic: LogTopic, partition: number, record: EncodedRecord): Promise<void> {
+  /** Resolves with the record's offset, see {@link ProducerLane.append}. Rejects with {@link LogUnavailableError}. */
+  write(topic: LogTopic, partition: number, record: EncodedRecord): Promise<number> {
     return this.#write(this.#options.names.nameOf(topic), partition, topic === 'sync' ? 'fast' : 'durable', record);
   }
 
-  writeDead(record: EncodedRecord): Promise<void> {
+  writeDead(record: EncodedRecord): Promise<number> {
     return this.#write(this.#options.names.dead, 0, 'durable', record);
   }
 
-  #write(topic: string, partition: number, kind: LaneKind, record: EncodedRecord): Promise<void> {
+  #write(topic: string, partition: number, kind: LaneKind, record: EncodedRecord): Promise<number> {
     const leader = this.#leaders.get(`${topic}/${partition}`);
     if (leader === undefined) return Promise.reject(new LogUnavailableError(`Partition ${partition} of ${topic} has no leader now.`));
     return this.#lane(kind, leader, true).append(topic, partition, record);

@@ -6,7 +6,7 @@ import { delayPlan } from './delay-tiers.ts';
 import { FunctionQueues, type Queued, type QueueLane } from './function-queues.ts';
 import { KafkaDelivery, type DeliveryOwner } from './kafka-delivery.ts';
 import type { PartitionContext } from './partition-context.ts';
-import { encodeHead, type ReadRecord, type RecordMarks } from './record-format.ts';
+import { encodeHead, OFFSET_UNKNOWN, type ReadRecord, type RecordMarks } from './record-format.ts';
 import type { TopicTrack } from './topic-track.ts';
 
 /** A function that has this many waiting in the main topic has its further ones moved to the overflow topic. Well above what one that is being served has waiting for a moment. */
@@ -17,8 +17,8 @@ export const BUFFER_RECORDS_MAX = 2_000;
 const MOVING_MAX = 2_000;
 /** Blockers spilled at a time; the notes are looked at again after each time. */
 const SPILL_RECORDS = 64;
-/** Invocations that were settled while a copy was on its way to the overflow topic and back. */
-const SETTLED_AHEAD_MAX = 10_000;
+/** Invocations that were settled and of which a copy may come whose offset is not known. */
+const STRAYS_MAX = 10_000;
 /** Beside its payload: the parsed head, its entries in maps and queues. */
 const ENTRY_BYTES = 1_500;
 /** Payloads of deliveries that all partitions together have given out. Beyond, a partition gives out one at a time. */
@@ -42,10 +42,10 @@ interface Entry extends Queued {
   readonly inherited: boolean;
   readonly bytes: number;
   readonly offset: number;
-  /** All that is in the log of this invocation and has been taken from it; settled together. */
+  /** All that is known to be in the log of this invocation: what was taken, and copies that are confirmed, met or not; settled together. */
   places: Place[];
-  /** Copies that were written to the overflow topic, or are being written, and have not come back yet. */
-  copies: number;
+  /** Apart from the entry, whose payload need not be kept as long. */
+  readonly copies: Copies;
   state: 'queued' | 'moving' | 'delivered' | 'over';
   lane: QueueLane;
   spilling: boolean;
@@ -54,9 +54,14 @@ interface Entry extends Queued {
   successor: { readonly track: TopicTrack; readonly offset: number; readonly record: Readable } | undefined;
 }
 
-interface SettledAhead {
-  copies: number;
-  readonly release: ObjectLocation | undefined;
+/** Copies of an entry in the overflow topic that are no places yet. */
+interface Copies {
+  /** Being written. */
+  writing: number;
+  /** One may be there that nobody can tell the offset of: writing it has failed, and it may be there all the same. */
+  stray: boolean;
+  /** Once the entry is settled: what is to be removed with the last of it. */
+  release: ObjectLocation | undefined;
 }
 
 /**
@@ -68,9 +73,14 @@ interface SettledAhead {
  *
  * **Moving** writes a copy to the overflow topic, then settles the original: a crash leaves one or both. **Spilling** is the same for the
  * lowest unsettled records of a partition whose notes outgrow their room. A record that is being executed may be spilled: the copy is the same
- * invocation and never given out while it runs. Copies are known by the invocation's id with attempt and throttles. The rule: whatever is taken from the log while an entry
- * of the same id and attempt is unsettled becomes another *place* of that entry; settling an entry settles all its places, and a copy
- * that is still on its way is settled when it arrives. A later attempt of the same id waits until the earlier one is settled.
+ * invocation and never given out while it runs. The rule: whatever lies in the log of one *try* (an invocation's id with attempt and throttles, of which every postponing makes
+ * another) is a *place* of its entry, and settling an entry settles all its places.
+ *
+ * - What is taken from the log while an entry of the same try is unsettled becomes a place of it. A later try waits until the earlier one is settled.
+ * - A copy becomes a place when the brokers confirm it, for they tell its offset. It may be settled there before it is met, and then the notes say so: the next owner passes it over
+ *   too, whenever the partition changes hands.
+ * - A copy whose offset is not known, for it is still being written or writing it has failed, is known by its try when it comes. By the invocation's id alone a later try would be
+ *   taken for it, and lost.
  */
 export class AsyncIntake {
   readonly #context: PartitionContext;
@@ -82,8 +92,8 @@ export class AsyncIntake {
   readonly #byId = new Map<string, Entry>();
   /** Unsettled entries that lie in the main topic, by offset; ascending, because they were taken so. */
   readonly #inMain = new Map<number, Entry>();
-  /** Settled while copies were on their way: those are to be settled when they arrive. */
-  readonly #settledAhead = new Map<string, SettledAhead>();
+  /** Settled, by their try, while copies were being written or after that had failed: what comes of them is settled when it comes. */
+  readonly #strays = new Map<string, Copies>();
   /** Per function, moved and not come back. */
   readonly #onTheWay = new Map<FunctionKey, number>();
   #moving = 0;
@@ -116,10 +126,15 @@ export class AsyncIntake {
 
   /** A record that the track has taken. */
   take(track: TopicTrack, offset: number, record: Readable): void {
-    const { id } = record.head;
-    if (record.marks.spilled === true) this.#arrived(record.key);
-    if (this.#settleAhead(track, offset, id)) return;
-    const known = this.#byId.get(id);
+    if (track === this.#overflow) {
+      if (!track.inherited(offset)) this.#arrived(record.key);
+      if (this.#isStray(offset, record)) return;
+    }
+    this.#admit(track, offset, record);
+  }
+
+  #admit(track: TopicTrack, offset: number, record: Readable): void {
+    const known = this.#byId.get(record.head.id);
     if (known !== undefined) {
       this.#takeAgain(known, track, offset, record);
       return;
@@ -143,7 +158,7 @@ export class AsyncIntake {
       bytes: payload.length + ENTRY_BYTES,
       offset,
       places: [{ track, offset }],
-      copies: 0,
+      copies: { writing: 0, stray: false, release: undefined },
       state: 'queued',
       lane: 'main',
       spilling: false,
@@ -159,9 +174,7 @@ export class AsyncIntake {
   #takeAgain(known: Entry, track: TopicTrack, offset: number, record: Readable): void {
     const { attempt, throttles } = record.head;
     if (known.head.attempt === attempt && known.head.throttles === throttles) {
-      known.places.push({ track, offset });
-      if (track === this.#main) this.#inMain.set(offset, known);
-      if (known.copies > 0) known.copies--;
+      this.#addPlace(known, { track, offset });
     } else if (known.successor === undefined) {
       known.successor = { track, offset, record };
     } else {
@@ -171,12 +184,17 @@ export class AsyncIntake {
     }
   }
 
-  #settleAhead(track: TopicTrack, offset: number, id: string): boolean {
-    const ahead = this.#settledAhead.get(id);
-    if (ahead === undefined) return false;
-    ahead.copies--;
-    if (ahead.copies === 0) this.#settledAhead.delete(id);
-    track.settle(offset, ahead.copies === 0 ? ahead.release : undefined);
+  #addPlace(entry: Entry, { track, offset }: Place): void {
+    if (entry.places.some((place) => place.track === track && place.offset === offset)) return;
+    entry.places.push({ track, offset });
+    if (track === this.#main) this.#inMain.set(offset, entry);
+  }
+
+  /** A copy of a try that is settled, met before its offset was known. */
+  #isStray(offset: number, { head }: Readable): boolean {
+    const copies = this.#strays.get(tryOf(head));
+    if (copies === undefined) return false;
+    this.#overflow.settle(offset, copies.writing === 1 ? copies.release : undefined);
     this.#context.attend();
     return true;
   }
@@ -318,31 +336,40 @@ export class AsyncIntake {
     if (entry.state === 'over') return;
     entry.state = 'over';
     this.#byId.delete(entry.head.id);
-    const [last, ...others] = entry.places.toReversed();
-    for (const place of others) this.#settlePlace(place, undefined);
-    // A payload outlives every record that speaks of it.
-    if (last !== undefined) this.#settlePlace(last, entry.copies > 0 ? undefined : release);
-    if (entry.copies > 0) this.#expectSettled(entry.head.id, { copies: entry.copies, release });
+    // A payload outlives every record that speaks of it. One that may be spoken of by a stray is left to the bucket's lifecycle rule.
+    const { copies } = entry;
+    copies.release = copies.stray ? undefined : release;
+    this.#settlePlaces(entry, entry.places);
+    if (copies.writing > 0 || copies.stray) this.#mindStrays(entry);
     this.#context.memory.deliveredBytes -= entry.payload.length;
     entry.delivery?.finish();
     this.#queues.settled(entry.key);
     const { successor } = entry;
-    if (successor !== undefined && !this.#over) this.take(successor.track, successor.offset, successor.record);
+    if (successor !== undefined && !this.#over) this.#admit(successor.track, successor.offset, successor.record);
     this.#context.attend();
     this.pump();
   }
 
-  #expectSettled(id: string, ahead: SettledAhead): void {
-    this.#settledAhead.set(id, ahead);
-    if (this.#settledAhead.size <= SETTLED_AHEAD_MAX) return;
-    // Copies that were never written do not arrive. What is forgotten here comes twice, at worst.
-    const [oldest] = this.#settledAhead.keys();
-    if (oldest !== undefined) this.#settledAhead.delete(oldest);
+  /** Copies that were never written do not come, so the oldest are forgotten. What is forgotten comes twice, at worst. */
+  #mindStrays(entry: Entry): void {
+    this.#strays.set(tryOf(entry.head), entry.copies);
+    if (this.#strays.size <= STRAYS_MAX) return;
+    const [oldest] = this.#strays.keys();
+    if (oldest !== undefined) this.#strays.delete(oldest);
   }
 
-  #settlePlace({ track, offset }: Place, release: ObjectLocation | undefined): void {
-    track.settle(offset, release);
-    if (track === this.#main) this.#inMain.delete(offset);
+  /** Some places of an entry, or all; what it has in the object store goes with the last of all. */
+  #settlePlaces(entry: Entry, places: readonly Place[]): void {
+    entry.places = entry.places.filter((place) => !places.includes(place));
+    const { writing, release } = entry.copies;
+    const last = entry.places.length === 0 && writing === 0 ? places.at(-1) : undefined;
+    for (const place of places) {
+      const { track, offset } = place;
+      // It is passed over when its turn comes.
+      if (track === this.#overflow && !track.met(offset)) this.#arrived(entry.key);
+      track.settle(offset, place === last ? release : undefined);
+      if (track === this.#main) this.#inMain.delete(offset);
+    }
   }
 
   #arrived(key: FunctionKey): void {
@@ -354,34 +381,46 @@ export class AsyncIntake {
 
   /** Writes an entry to the overflow topic and settles it where it lies now. */
   #copy(entry: Entry, done: (durable: boolean) => void): void {
-    const { key, head, payload, marks, inherited } = entry;
+    const { key, head, payload, marks, inherited, copies } = entry;
     const before = [...entry.places];
-    entry.copies++;
+    const written = (): void => {
+      copies.writing--;
+      this.#moving--;
+      this.#movingBytes -= entry.bytes;
+    };
+    copies.writing++;
     this.#moving++;
     this.#movingBytes += entry.bytes;
     this.#onTheWay.set(key, (this.#onTheWay.get(key) ?? 0) + 1);
     this.#context.write('overflow', encodeHead(head, payload, { ...marks, spilled: true, ...(inherited ? { passed: true } : {}) })).then(
-      () => {
-        this.#moving--;
-        this.#movingBytes -= entry.bytes;
+      (offset) => {
+        written();
         if (this.#over) return;
-        for (const place of before) this.#settlePlace(place, undefined);
-        entry.places = entry.places.filter((place) => !before.includes(place));
+        if (offset === OFFSET_UNKNOWN) copies.stray = true;
+        else this.#addPlace(entry, { track: this.#overflow, offset });
+        if (entry.state === 'over') this.#settleLate(entry);
+        else this.#settlePlaces(entry, before);
         done(true);
         this.#context.attend();
         this.pump();
       },
       (error: unknown) => {
-        this.#moving--;
-        this.#movingBytes -= entry.bytes;
+        written();
         if (this.#over) return;
         this.#context.logger.debug({ err: error, partition: this.#context.index }, 'A record could not be moved to the overflow topic; it stays where it is');
-        if (entry.copies > 0) entry.copies--;
+        copies.stray = true;
+        copies.release = undefined;
         this.#arrived(key);
         done(false);
         this.pump();
       },
     );
+  }
+
+  /** The entry was settled before its copy was confirmed. */
+  #settleLate(entry: Entry): void {
+    if (entry.copies.writing === 0 && !entry.copies.stray) this.#strays.delete(tryOf(entry.head));
+    this.#settlePlaces(entry, entry.places);
   }
 
   #move(entry: Entry): void {
@@ -390,7 +429,7 @@ export class AsyncIntake {
       if (entry.state !== 'moving') return;
       if (!durable) this.#enqueue(entry, 'main');
       // Its copy was read before the writing of it was confirmed.
-      else if (entry.places.length > 0) this.#enqueue(entry, 'overflow');
+      else if (entry.places.some(({ track, offset }) => track.met(offset))) this.#enqueue(entry, 'overflow');
       else this.#forget(entry);
     });
   }
@@ -400,7 +439,7 @@ export class AsyncIntake {
     entry.state = 'over';
     this.#byId.delete(entry.head.id);
     const { successor } = entry;
-    if (successor !== undefined) this.take(successor.track, successor.offset, successor.record);
+    if (successor !== undefined) this.#admit(successor.track, successor.offset, successor.record);
   }
 
   /** Keeps the notes on what is settled within their room: the topics are paused, and in the main topic the blockers are spilled. */
@@ -448,4 +487,9 @@ export class AsyncIntake {
     this.#byId.clear();
     this.#inMain.clear();
   }
+}
+
+/** Another one with each postponing: attempts grow, and throttles within an attempt. */
+function tryOf({ id, attempt, throttles }: InvocationHead): string {
+  return `${id}/${attempt}/${throttles}`;
 }

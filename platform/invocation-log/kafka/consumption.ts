@@ -76,7 +76,7 @@ export class Consumption {
   readonly #unready = new Set<OwnedPartition>();
   readonly #watchdog: Watchdog;
   /** Records on their way to other topics: postponed, moved, due. */
-  readonly #writes = new Set<Promise<void>>();
+  readonly #writes = new Set<Promise<unknown>>();
   readonly #started = Promise.withResolvers<void>();
   #membership: Membership = 'outside';
   #member: GroupMember | undefined;
@@ -274,7 +274,7 @@ export class Consumption {
     return partition;
   }
 
-  #writing(write: Promise<void>): Promise<void> {
+  #writing(write: Promise<number>): Promise<number> {
     const outcome = write.catch(() => undefined);
     this.#writes.add(outcome);
     void outcome.then(() => this.#writes.delete(outcome));

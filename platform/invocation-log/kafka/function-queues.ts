@@ -10,10 +10,15 @@ export interface Queued {
 /** Which topic an entry came from: `main` entries of a function go first, they are the older ones. */
 export type QueueLane = 'main' | 'overflow';
 
+/** A place in a queue; empty where its entry was taken out. One of its own for each time that an entry is added: it may come back before its former place has come to the front. */
+interface Slot<Entry> {
+  entry: Entry | undefined;
+}
+
 interface FunctionQueue<Entry> {
   readonly key: FunctionKey;
-  readonly main: Fifo<Entry>;
-  readonly overflow: Fifo<Entry>;
+  readonly main: Fifo<Slot<Entry>>;
+  readonly overflow: Fifo<Slot<Entry>>;
   /** Waiting, without what was taken out. */
   readonly counts: Record<QueueLane, number>;
   /** Given out and not settled. */
@@ -29,7 +34,8 @@ interface FunctionQueue<Entry> {
 export class FunctionQueues<Entry extends Queued> {
   readonly #functions = new Map<FunctionKey, FunctionQueue<Entry>>();
   readonly #ring = new Fifo<FunctionQueue<Entry>>();
-  readonly #removed = new Set<Entry>();
+  /** Of what waits. */
+  readonly #slots = new Map<Entry, Slot<Entry>>();
   readonly #size: Record<QueueLane, number> = { main: 0, overflow: 0 };
   readonly #bytes: Record<QueueLane, number> = { main: 0, overflow: 0 };
   #inFlight = 0;
@@ -63,7 +69,9 @@ export class FunctionQueues<Entry extends Queued> {
 
   add(entry: Entry, lane: QueueLane): void {
     const queue = this.#queueOf(entry.key);
-    queue[lane].push(entry);
+    const slot = { entry };
+    this.#slots.set(entry, slot);
+    queue[lane].push(slot);
     queue.counts[lane]++;
     this.#size[lane]++;
     this.#bytes[lane] += entry.bytes;
@@ -109,8 +117,10 @@ export class FunctionQueues<Entry extends Queued> {
   /** Takes an entry out that waits in a lane. */
   remove(entry: Entry, lane: QueueLane): void {
     const queue = this.#functions.get(entry.key);
-    if (queue === undefined) return;
-    this.#removed.add(entry);
+    const slot = this.#slots.get(entry);
+    if (queue === undefined || slot === undefined) return;
+    slot.entry = undefined;
+    this.#slots.delete(entry);
     queue.counts[lane]--;
     this.#size[lane]--;
     this.#bytes[lane] -= entry.bytes;
@@ -137,8 +147,10 @@ export class FunctionQueues<Entry extends Queued> {
 
   #shift(queue: FunctionQueue<Entry>): Entry | undefined {
     for (const lane of ['main', 'overflow'] as const) {
-      for (let entry = queue[lane].shift(); entry !== undefined; entry = queue[lane].shift()) {
-        if (this.#removed.delete(entry)) continue;
+      for (let slot = queue[lane].shift(); slot !== undefined; slot = queue[lane].shift()) {
+        const { entry } = slot;
+        if (entry === undefined) continue;
+        this.#slots.delete(entry);
         queue.counts[lane]--;
         this.#size[lane]--;
         this.#bytes[lane] -= entry.bytes;

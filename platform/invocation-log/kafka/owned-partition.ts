@@ -113,17 +113,18 @@ export class OwnedPartition implements DeliveryOwner {
   }
 
   /** Writes a record to another topic of this partition. */
-  async #write(topic: LogTopic, record: EncodedRecord): Promise<void> {
+  async #write(topic: LogTopic, record: EncodedRecord): Promise<number> {
     const track = this.#tracks[topic];
     const before = track.paused;
     track.expectOwn();
     if (track.paused !== before) this.#context.fetchingChanged(topic);
+    let offset: number | undefined;
     try {
-      await this.#outlet.write(topic, record);
-    } catch (error) {
-      track.expectNoMore();
+      offset = await this.#outlet.write(topic, record);
+      return offset;
+    } finally {
+      track.ownWritten(offset);
       this.#lull(topic);
-      throw error;
     }
   }
 

@@ -14,9 +14,12 @@ export interface PartitionContext {
   readonly memory: MemoryBudget;
   /** The partition is owned beyond doubt, its consumer has looked through what it inherits, and has not asked to stop. */
   mayDeliver(): boolean;
-  /** Durable when it resolves; rejects with LogUnavailableError. */
-  write(topic: LogTopic, record: EncodedRecord): Promise<void>;
-  writeDead(record: EncodedRecord): Promise<void>;
+  /**
+   * Durable when it resolves, with the offset at which the record lies: that very record, so that it may be settled there before it is met; `OFFSET_UNKNOWN` where that
+   * is not certain. Rejects with LogUnavailableError; the record may be in the topic all the same.
+   */
+  write(topic: LogTopic, record: EncodedRecord): Promise<number>;
+  writeDead(record: EncodedRecord): Promise<unknown>;
   /** Something is to be committed, or to be looked at again, soon. */
   attend(): void;
   /** Another topic of the partition is to be fetched, or not any more. */

@@ -4,7 +4,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import { LogUnavailableError } from '../invocation-log.ts';
 import { KafkaClient, type KafkaConnection } from './client.ts';
 import { Fifo } from './function-queues.ts';
-import { toMessage, type EncodedRecord } from './record-format.ts';
+import { OFFSET_UNKNOWN, toMessage, type EncodedRecord } from './record-format.ts';
 import { MESSAGE_BYTES_MAX } from './topics.ts';
 
 /** Records in one request. kafkajs sorts a request's messages by partition in time that grows with their square; up to here that is nothing. */
@@ -39,7 +39,7 @@ interface Pending {
   readonly topic: string;
   readonly partition: number;
   readonly record: EncodedRecord;
-  readonly done: () => void;
+  readonly done: (offset: number) => void;
   readonly failed: (error: LogUnavailableError) => void;
 }
 
@@ -102,7 +102,8 @@ export class ProducerLane {
     });
   }
 
-  append(topic: string, partition: number, record: EncodedRecord): Promise<void> {
+  /** Resolves with the offset at which the record lies; {@link OFFSET_UNKNOWN} where the broker confirms it without telling. Rejects with {@link LogUnavailableError}. */
+  append(topic: string, partition: number, record: EncodedRecord): Promise<number> {
     if (this.#open !== undefined) return Promise.reject(new LogUnavailableError(`Kafka takes no records now: ${this.#open}.`));
     if (this.#queue.length >= LANE_RECORDS_MAX || this.#queuedBytes + record.bytes > LANE_BYTES_MAX) {
       return Promise.reject(new LogUnavailableError(`${this.#queue.length} records with ${this.#queuedBytes} bytes are waiting for Kafka already; try again later.`));
@@ -153,8 +154,10 @@ export class ProducerLane {
     const topicMessages = [...byTopic].map(([topic, list]) => ({ topic, messages: list.map(({ record, partition }) => toMessage(record, partition)) }));
     try {
       const request: Promise<RecordMetadata[]> = producer.sendBatch({ acks: this.#options.kind === 'durable' ? -1 : 1, timeout: APPEND_WAIT_MS, topicMessages });
-      await within(request, APPEND_WAIT_MS, this.#options.clock);
-      for (const { done } of batch) done();
+      const answers = await within(request, APPEND_WAIT_MS, this.#options.clock);
+      const offsets = confirmedOffsets(batch, answers);
+      batch.forEach(({ done }, i) => offsets[i] !== undefined && done(offsets[i]));
+      if (offsets.includes(undefined)) throw new Error('the brokers have answered for other partitions only');
     } catch (error) {
       const reason = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
       const refusal = new LogUnavailableError(`Kafka has not confirmed the record: ${reason}.`, { cause: error });
@@ -227,6 +230,21 @@ export class ProducerLane {
     this.#live = undefined;
     await live?.client.end(() => live.producer.disconnect(), DISCONNECT_WAIT_MS);
   }
+}
+
+/**
+ * Where the records of a request lie: the brokers tell the first offset of each partition, and the others follow in the order of the request. Undefined: no broker has answered for its
+ * partition. kafkajs resolves all the same where it sends a request to two brokers, one fails, and the other leads its partitions when it tries again: it takes that one as answered.
+ */
+export function confirmedOffsets(batch: readonly Pick<Pending, 'topic' | 'partition'>[], answers: readonly RecordMetadata[]): (number | undefined)[] {
+  const next = new Map(answers.map(({ topicName, partition, baseOffset }) => [`${topicName}/${partition}`, Number(baseOffset ?? OFFSET_UNKNOWN)]));
+  return batch.map(({ topic, partition }) => {
+    const offset = next.get(`${topic}/${partition}`);
+    if (offset === undefined) return undefined;
+    if (!Number.isSafeInteger(offset) || offset < 0) return OFFSET_UNKNOWN;
+    next.set(`${topic}/${partition}`, offset + 1);
+    return offset;
+  });
 }
 
 /** The broker is well, the record is not. Nothing was written, and the next may be. */

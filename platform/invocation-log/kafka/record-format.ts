@@ -15,6 +15,9 @@ const FORMAT_VERSION = 1;
 
 const HEADER = { version: 'v', head: 'head', delay: 'delay', passed: 'passed', spilled: 'spilled', reason: 'reason', source: 'source' } as const;
 
+/** Of a record that is durable, and nobody has told where. Below every offset, as Kafka says it. */
+export const OFFSET_UNKNOWN = -1;
+
 /** What a record has been through, besides what its head says. */
 export interface RecordMarks {
   /** It was handed from topic to topic, and an earlier owner may have given it out. */

@@ -32,8 +32,10 @@ export class TopicTrack {
   readonly #end: number;
   readonly #pauses = new Set<PauseReason>();
   readonly #ownerWrites: boolean;
-  /** Written by this owner and not met yet. */
-  #expected = 0;
+  /** Being written by this owner. */
+  #writing = 0;
+  /** One above the last record that this owner knows to be its own. */
+  #ownEnd = 0;
   #changed = false;
   #releasable: ObjectLocation[] = [];
 
@@ -57,20 +59,25 @@ export class TopicTrack {
     return this.#window.unsettledCount;
   }
 
+  /** Whether the record was taken, or passed over. */
+  met(offset: number): boolean {
+    return offset < this.#window.next;
+  }
+
   /** Whether an earlier owner can have seen the record. */
   inherited(offset: number): boolean {
     return offset < this.#end;
   }
 
-  /** False: it was taken before, by this owner or, settled, by another. */
+  /** False: it was taken before, by this owner or, settled, by another; or it was settled ahead. */
   take(offset: number): boolean {
-    if (this.#expected > 0) this.#expected--;
     return offset >= this.#window.next && this.#window.deliver(offset);
   }
 
-  /** Done with for good. `release`: an object in the store that only this record speaks of. */
+  /** Done with for good. One that was not taken yet is passed over when it is met, by whoever has read the notes. `release`: an object in the store that only this record speaks of. */
   settle(offset: number, release?: ObjectLocation): void {
-    if (!this.#window.settle(offset)) return;
+    const first = this.met(offset) ? this.#window.settle(offset) : this.#window.settleAhead(offset);
+    if (!first) return;
     this.#changed = true;
     if (release !== undefined) this.#releasable.push(release);
   }
@@ -93,14 +100,17 @@ export class TopicTrack {
     this.#releasable.unshift(...release);
   }
 
-  /** Whether the notes on what is settled are about to outgrow their room. */
+  /**
+   * Whether the notes on what is settled are about to outgrow their room, and settling what was taken makes them shorter. Where all of that is settled, they speak
+   * of what lies ahead (an earlier owner's, or settled ahead), and only taking more makes them shorter: a pause would never end.
+   */
   get crowded(): boolean {
-    return noteFill(this.#epoch, this.#window) >= METADATA_FILL_LIMIT;
+    return this.unsettledCount > 0 && noteFill(this.#epoch, this.#window) >= METADATA_FILL_LIMIT;
   }
 
   /** Whether so much room is there again that taking more makes sense. */
   get roomy(): boolean {
-    return noteFill(this.#epoch, this.#window) < METADATA_FILL_LIMIT / 2;
+    return this.unsettledCount === 0 || noteFill(this.#epoch, this.#window) < METADATA_FILL_LIMIT / 2;
   }
 
   /** Not fetched. */
@@ -119,18 +129,19 @@ export class TopicTrack {
    * arrive: quiet topics are looked at from time to time.)
    */
   expectOwn(): void {
-    this.#expected++;
+    this.#writing++;
     this.#pauses.delete('quiet');
   }
 
-  /** It has failed. */
-  expectNoMore(): void {
-    if (this.#expected > 0) this.#expected--;
+  /** It lies at this offset. Undefined: it has failed; should it be in the topic all the same, it is found when quiet topics are looked at. */
+  ownWritten(offset: number | undefined): void {
+    this.#writing--;
+    if (offset !== undefined) this.#ownEnd = Math.max(this.#ownEnd, offset + 1);
   }
 
   /** Lets the topic be quiet if everything in it has been met. */
   mindQuiet(): void {
-    if (this.#ownerWrites && this.#expected === 0 && this.#window.next >= this.#end) this.#pauses.add('quiet');
+    if (this.#ownerWrites && this.#writing === 0 && this.#window.next >= Math.max(this.#end, this.#ownEnd)) this.#pauses.add('quiet');
   }
 
   pausedFor(reason: PauseReason): boolean {

@@ -23,7 +23,9 @@ const guarded: Protocol = {
 
 type Step =
   | { readonly do: 'deliver'; readonly gap: number }
+  | { readonly do: 'append' }
   | { readonly do: 'settle'; readonly pick: number }
+  | { readonly do: 'settle ahead'; readonly pick: number }
   | { readonly do: 'commit' }
   | { readonly do: 'crash'; readonly damage: number | undefined };
 
@@ -31,7 +33,9 @@ const steps = (damage: fc.Arbitrary<number | undefined>): fc.Arbitrary<Step[]> =
   fc.array(
     fc.oneof(
       { weight: 6, arbitrary: fc.record({ do: fc.constant('deliver' as const), gap: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, fc.integer({ min: 1, max: 300 })) }) },
+      { weight: 2, arbitrary: fc.record({ do: fc.constant('append' as const) }) },
       { weight: 5, arbitrary: fc.record({ do: fc.constant('settle' as const), pick: fc.nat(1_000) }) },
+      { weight: 2, arbitrary: fc.record({ do: fc.constant('settle ahead' as const), pick: fc.nat(1_000) }) },
       { weight: 2, arbitrary: fc.record({ do: fc.constant('commit' as const) }) },
       { weight: 1, arbitrary: fc.record({ do: fc.constant('crash' as const), damage }) },
     ),
@@ -65,6 +69,16 @@ function run(protocol: Protocol, script: readonly Step[], maxBytes: number): { l
     if (step.do === 'deliver') {
       if (cursor === log.length) log.push((log.at(-1) ?? -1) + 1 + step.gap);
       deliverNext();
+    } else if (step.do === 'append') {
+      log.push((log.at(-1) ?? -1) + 1);
+    } else if (step.do === 'settle ahead') {
+      const ahead = log.slice(cursor).filter((offset) => !known.has(offset));
+      const offset = ahead[step.pick % ahead.length];
+      if (offset === undefined) continue;
+      const first = window.settleAhead(offset);
+      if (protocol === guarded) assert.ok(first && !window.settleAhead(offset), 'settling twice is nothing');
+      settled.add(offset);
+      known.add(offset);
     } else if (step.do === 'settle' && unsettled.length > 0) {
       const [offset = 0] = unsettled.splice(step.pick % unsettled.length, 1);
       assert.ok(window.settle(offset));
@@ -220,6 +234,23 @@ test('no text makes decoding throw or settle the watermark', () => {
 test('offsets beyond 32 bits are kept whole', () => {
   const window = ragged(10, 2 ** 52);
   assert.deepEqual(decodeSettled(window.encode(SCOPE), context(window)).settled, [...window.settledRuns()]);
+});
+
+test('what is settled ahead is joined to its neighbours, and never what was delivered', () => {
+  const window = new AcknowledgementWindow(5, [{ start: 8, end: 10 }]);
+  window.deliver(5);
+  for (const offset of [4, 5, 8, 9, NaN, 1.5]) assert.ok(!window.settleAhead(offset), `${offset}`);
+  for (const offset of [12, 10, 7, 11]) assert.ok(window.settleAhead(offset), `${offset}`);
+  assert.deepEqual([...window.settledRuns()], [{ start: 7, end: 13 }]);
+  assert.deepEqual([6, 7, 10, 12, 13].map((offset) => window.deliver(offset)), [true, false, false, false, true]);
+});
+
+test('only so many runs ahead are remembered', () => {
+  const window = new AcknowledgementWindow(0);
+  let remembered = 0;
+  for (let offset = 1; offset < 50_000; offset += 2) remembered += Number(window.settleAhead(offset));
+  assert.equal(remembered, 10_000);
+  assert.ok(window.settleAhead(2), 'one that joins two costs nothing');
 });
 
 test('an offset that does not ascend is refused', () => {

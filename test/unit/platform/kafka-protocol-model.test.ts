@@ -56,12 +56,12 @@ class Model {
     return owner;
   }
 
-  /** An orderly succession: what is on the wire arrives, what was moved is met, what was settled is committed. */
+  /** An orderly succession: nothing new begins, what is on the wire arrives, what was settled is committed. What was moved need not have been met. */
   async handOver(): Promise<void> {
-    this.owner.doubtful = false;
+    this.owner.doubtful = true;
     this.world.flush();
     await turns();
-    while (this.owner.fetch('overflow'));
+    assert.equal(this.world.pending.length, 0, 'something is written in doubt');
     this.succeed(true);
   }
 
@@ -165,26 +165,27 @@ describe('kafka: the acknowledgement protocol', () => {
     );
   });
 
-  const settledOnce = fc.asyncProperty(scripts, async (script) => {
-    const model = new Model(ALL_RULES, { once: true });
-    for (const action of script) {
-      if (action.do === 'succeed') await model.handOver();
-      else if (action.do === 'answer') await model.run({ ...action, answered: action.stored });
-      else if (action.do === 'commit') await model.run({ ...action, answered: action.applied });
-      else if (action.do !== 'foreign') await model.run(action);
-    }
-    await model.handOver();
-    await model.finish();
-    assert.deepEqual(model.lost, []);
-  });
+  const settledOnce = (rules: WorldRules): fc.IAsyncProperty<[Step[]]> =>
+    fc.asyncProperty(scripts, async (script) => {
+      const model = new Model(rules, { once: true });
+      for (const action of script) {
+        if (action.do === 'succeed') await model.handOver();
+        else if (action.do === 'answer') await model.run({ ...action, answered: action.stored });
+        else if (action.do === 'commit') await model.run({ ...action, answered: action.applied });
+        else if (action.do !== 'foreign') await model.run(action);
+      }
+      await model.handOver();
+      await model.finish();
+      assert.deepEqual(model.lost, []);
+    });
 
-  // From one seed, since a rare script breaks it: see below.
   it('gives nothing out again that was settled, as long as nobody dies and nothing is damaged', async () => {
-    await fc.assert(settledOnce, { seed: 20_261_124, numRuns: 400 });
+    await fc.assert(settledOnce(ALL_RULES), { numRuns: 400 });
   });
 
-  it('nor where a record was spilled twice, by two owners, and postponed in between', { todo: 'its copy in the overflow topic is not met before the second succession, and runs again: at least once holds, once does not' }, async () => {
-    await fc.assert(settledOnce, { seed: -1_951_989_888, path: '93:4:0:1:10:10:14:6:12:15:14:9:3:15:19:19:20:22:10:4:23:25:24:24:27:27:27:24:24:24:24:24:24:24:24:24:24:24', endOnFailure: true });
+  it('its twin that is not told where copies lie gives something out again', async () => {
+    const outcome = await fc.check(settledOnce({ ...ALL_RULES, tellsOffsets: false }), { numRuns: 3_000, endOnFailure: true });
+    assert.match(String(outcome.errorInstance), /given out after it was settled/);
   });
 
   const twins: readonly { readonly without: keyof WorldRules }[] = [{ without: 'commitsWatermark' }, { without: 'distrustsForeignNotes' }, { without: 'copiesBeforeSettling' }];

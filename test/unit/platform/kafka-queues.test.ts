@@ -15,6 +15,7 @@ const step = fc.oneof(
   fc.record({ do: fc.constant('next' as const) }),
   fc.record({ do: fc.constant('settle' as const), pick: fc.nat() }),
   fc.record({ do: fc.constant('remove' as const), pick: fc.nat() }),
+  fc.record({ do: fc.constant('return' as const), pick: fc.nat() }),
   fc.record({ do: fc.constant('want' as const), key: fc.constantFrom('a', 'b', 'c'), count: fc.integer({ min: 1, max: 3 }) }),
 );
 
@@ -25,6 +26,7 @@ describe('kafka: queues of functions', () => {
         const queues = new FunctionQueues<Item>();
         const waiting: Item[] = [];
         const inFlight: Item[] = [];
+        const removed: Item[] = [];
         const wanted: Record<string, number> = { a: 1, b: 2, c: 3 };
         const flightOf = (key: string): number => inFlight.filter((item) => item.key === key).length;
         script.forEach((action, at) => {
@@ -47,7 +49,14 @@ describe('kafka: queues of functions', () => {
             if (item !== undefined) queues.settled(item.key);
           } else if (action.do === 'remove') {
             const [item] = waiting.splice(action.pick % Math.max(1, waiting.length), 1);
-            if (item !== undefined) queues.remove(item, item.lane);
+            if (item === undefined) return;
+            queues.remove(item, item.lane);
+            removed.push(item);
+          } else if (action.do === 'return') {
+            const [item] = removed.splice(action.pick % Math.max(1, removed.length), 1);
+            if (item === undefined) return;
+            waiting.push(item);
+            queues.add(item, item.lane);
           } else {
             wanted[action.key] = action.count;
             queues.wake();
@@ -62,6 +71,17 @@ describe('kafka: queues of functions', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it('give an entry out once that was taken out and has come back, however often', () => {
+    const queues = new FunctionQueues<Item>();
+    const item: Item = { key: 'f', bytes: 1, at: 0, lane: 'main' };
+    queues.add(item, 'main');
+    for (let i = 0; i < 3; i++) {
+      queues.remove(item, 'main');
+      queues.add(item, 'main');
+    }
+    assert.deepEqual([queues.next(() => 9), queues.next(() => 9)], [item, undefined]);
   });
 
   it('take functions in turn, whatever the length of their queues', () => {
