@@ -114,6 +114,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     host: {
       open,
       close: (environmentId) => environments.get(environmentId)?.close(),
+      runtimeEnded: (exit) => container?.ended(exit),
       expect({ configuration }) {
         const family = familyOf.get(configuration.runtime);
         if (family === undefined || stopped !== undefined) return;

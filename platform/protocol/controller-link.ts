@@ -95,4 +95,14 @@ export interface EnvironmentHost {
   close(environmentId: string): void;
   /** Says that environments of this revision are likely: its code may be fetched and processes started ahead. A hint. */
   expect(spec: ExecutionSpec): void;
+  /** Says that the runtime in the container beside this worker has ended. There where there can be one. */
+  runtimeEnded?(exit: RuntimeExit): void;
+}
+
+/** How a runtime in a container of its own has ended. */
+export interface RuntimeExit {
+  /** As a shell has it: 128 and its number for a signal. */
+  readonly code: number;
+  /** The kernel killed it for its memory. */
+  readonly outOfMemory: boolean;
 }

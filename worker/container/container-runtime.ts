@@ -1,6 +1,13 @@
+import { constants } from 'node:os';
+import type { RuntimeExit } from '../../platform/protocol/controller-link.ts';
 import type { StartedRuntime } from '../environment/start-runtime.ts';
+import type { ExitStatus } from '../process/runtime-process.ts';
 import type { CallVerdict, RuntimeCalls, RuntimeResponse, WaitingNext } from '../runtime-api/runtime-calls.ts';
 import type { RuntimeApi, RuntimeApiAddress } from '../runtime-api/server.ts';
+
+/** What is above it in an exit status is the number of a signal. */
+const SIGNALLED = 128;
+const SIGNAL_OF = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]));
 
 /** What the runtime has said before anybody was there to hear it. */
 type FirstCall = { readonly kind: 'next'; readonly waiting: WaitingNext } | { readonly kind: 'initError'; readonly body: Buffer; readonly errorType: string };
@@ -13,6 +20,7 @@ export class ContainerRuntime implements RuntimeCalls {
   /** Resolves when the runtime is ready for events, or has said why it never will be: from then on an environment may be placed here. */
   readonly ready: Promise<void>;
   readonly #openedAt = performance.now();
+  readonly #exited = Promise.withResolvers<ExitStatus>();
   #isReady: () => void = () => undefined;
   #first: FirstCall | undefined;
   #environment: RuntimeCalls | undefined;
@@ -35,13 +43,18 @@ export class ContainerRuntime implements RuntimeCalls {
     if (this.#taken) return Promise.reject(new Error("The function's container has served an environment before."));
     this.#taken = true;
     return Promise.resolve({
-      // It ends with the pod, and who watches the pod says how it ended.
-      process: { pid: undefined, exited: new Promise<never>(() => undefined), listen: () => undefined, kill: () => Promise.resolve(this.#cutOff()) },
+      process: { pid: undefined, exited: this.#exited.promise, listen: () => undefined, kill: () => Promise.resolve(this.#cutOff()) },
       version: undefined,
       startedAt: this.#openedAt,
       begin: () => this.#hand(environment),
       dispose: () => Promise.resolve(this.#cutOff()),
     });
+  }
+
+  /** Whoever watches the pod says so. */
+  ended({ code, outOfMemory }: RuntimeExit): void {
+    const signal = SIGNAL_OF.get(code - SIGNALLED);
+    this.#exited.resolve(signal === undefined ? { code, signal: null, outOfMemory } : { code: null, signal, outOfMemory });
   }
 
   #hand(environment: RuntimeCalls): void {

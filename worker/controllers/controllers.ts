@@ -242,6 +242,9 @@ export class Controllers implements ControllerLink {
         return;
       case 'expect':
         this.#host?.expect(instruction.spec);
+        break;
+      case 'runtimeEnded':
+        this.#host?.runtimeEnded?.(instruction.exit);
         return;
       case 'claim':
         void this.#claimed(from, instruction);

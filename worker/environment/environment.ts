@@ -367,7 +367,7 @@ export class Environment implements RuntimeCalls, WatchedProcess {
 
   #exited(status: ExitStatus): void {
     this.#drain(() => {
-      const failure = processEnded(status, { outOfMemory: this.#outOfMemory });
+      const failure = processEnded(status, { outOfMemory: this.#outOfMemory || status.outOfMemory === true });
       if (this.#init !== undefined) this.#failInit(this.#init.reported ?? failure);
       else if (this.#state === 'invoking') this.#failInvocation(this.#running as Running, failure);
       else if (this.#state !== 'failed') this.#end({ kind: 'failed' });

@@ -13,6 +13,8 @@ export interface ProcessStart {
 export interface ExitStatus {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
+  /** It is known to have been killed for its memory. */
+  readonly outOfMemory?: boolean;
 }
 
 export type OutputListener = (stream: 'stdout' | 'stderr', chunk: Buffer) => void;

@@ -2,7 +2,7 @@ import type { LogEvent } from '../../function-logs/function-logs.ts';
 import type { ExecutionSpec } from '../../model/execution-spec.ts';
 import type { InvocationRecord } from '../../model/invocation.ts';
 import type { ObjectLocation } from '../../object-store/object-store.ts';
-import type { Assignment, Completion, EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../controller-link.ts';
+import type { Assignment, Completion, EnvironmentDeparture, EnvironmentPoll, HeldEnvironment, RuntimeExit } from '../controller-link.ts';
 import { decodeFrame, encodeFrame } from './frame.ts';
 
 /**
@@ -64,6 +64,8 @@ export type Instruction =
   | { readonly do: 'open'; readonly environmentId: string; readonly spec: ExecutionSpec }
   | { readonly do: 'close'; readonly environmentId: string }
   | { readonly do: 'expect'; readonly spec: ExecutionSpec }
+  /** The runtime in the container beside the worker has ended, which only the pod's cluster sees. */
+  | { readonly do: 'runtimeEnded'; readonly exit: RuntimeExit }
   /** Functions of these partitions are the controller's now: say what you hold of them, under `claim`. */
   | { readonly do: 'claim'; readonly claim: number; readonly partitions: readonly number[]; readonly epoch: number }
   /** The controller stops: open no session with it again until it is announced anew. */

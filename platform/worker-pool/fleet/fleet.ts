@@ -4,7 +4,7 @@ import type { ExecutionSpec } from '../../model/execution-spec.ts';
 import { CODE_BUCKET } from '../../model/function.ts';
 import { PAYLOAD_BUCKET } from '../../model/invocation.ts';
 import { ANNOUNCE_INTERVAL_MS } from '../../protocol/announcement.ts';
-import type { EnvironmentDeparture, EnvironmentPoll, HeldEnvironment } from '../../protocol/controller-link.ts';
+import type { EnvironmentDeparture, EnvironmentPoll, HeldEnvironment, RuntimeExit } from '../../protocol/controller-link.ts';
 import type { Answer, SessionRequest, WorkerRoom } from '../../protocol/wire/messages.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { CLAIM_PATIENCE_MAX_MS, type PoolCapacity, type PoolListener, type WorkerPool } from '../worker-pool.ts';
@@ -230,6 +230,13 @@ export class Fleet implements WorkerPool {
       }
       session.end('closed');
     }
+  }
+
+  /** Tells a worker that the runtime in the container beside it has ended; whether it is there to be told. */
+  runtimeEnded(worker: string, exit: RuntimeExit): boolean {
+    const session = [...this.#sessions.values()].find((one) => one.worker === worker && one.live);
+    session?.instruct({ do: 'runtimeEnded', exit });
+    return session !== undefined;
   }
 
   /** What a worker may be used for has changed: places what waits. */

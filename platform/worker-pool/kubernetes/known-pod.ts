@@ -24,6 +24,8 @@ export interface KnownPod {
   mine: boolean;
   trouble: (PodTrouble & { readonly sinceMs: number }) | undefined;
   containerSinceMs: number | undefined;
+  /** Its worker has been told that the function's container has ended. */
+  exitTold: boolean;
   removing: boolean;
   /** The function for which it was made or resized here. */
   madeFor: string | undefined;
@@ -38,7 +40,7 @@ export interface KnownPod {
 /** A pod that nothing is known of yet but what is seen, or asked for. */
 export function knownPod(seen: ObservedPod, nowMs: number, more: Partial<Pick<KnownPod, 'expected' | 'madeFor' | 'trouble'>>): KnownPod {
   return {
-    seen, functionId: seen.functionId, expected: false, madeFor: undefined, trouble: undefined, containerSinceMs: undefined, heardAtMs: nowMs, heardBefore: false, vacated: false, mine: false, removing: false,
+    seen, functionId: seen.functionId, expected: false, madeFor: undefined, trouble: undefined, containerSinceMs: undefined, exitTold: false, heardAtMs: nowMs, heardBefore: false, vacated: false, mine: false, removing: false,
     resizingTo: undefined, joinedAtMs: undefined, emptySinceMs: undefined, disowned: undefined, spec: undefined, assigning: undefined, ...more,
   };
 }

@@ -1,5 +1,6 @@
 import type { V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
 import { quantityToScalar } from '@kubernetes/client-node/dist/util.js';
+import type { RuntimeExit } from '../../protocol/controller-link.ts';
 import { ANNOTATION, FUNCTION_CONTAINER, LABEL, TMP_VOLUME, WORKER_CONTAINER, type PodState } from './labels.ts';
 import { functionMemoryMiB, type PodSize } from './sizes.ts';
 
@@ -35,6 +36,8 @@ export interface ObservedContainer {
   readonly logStream: string;
   /** The worker beside it has ended: what it was asked to finish is finished. */
   readonly drained: boolean;
+  /** How it has ended. `message` says so in a sentence, for whoever waits where the worker cannot. */
+  readonly exit: (RuntimeExit & { readonly message: string }) | undefined;
 }
 
 export interface PodTrouble {
@@ -71,10 +74,10 @@ export function observe(pod: V1Pod): ObservedPod {
     createdAtMs: new Date(metadata.creationTimestamp ?? 0).getTime(),
     leaving: metadata.deletionTimestamp !== undefined,
     trouble: troubleOf(pod, worker) ?? (own === undefined ? undefined : stuck(metadata.name ?? '', holding)),
-    death: deathOf(pod, worker, own === undefined ? undefined : holding),
+    death: deathOf(pod, worker),
     ended: status?.phase === 'Failed' || status?.phase === 'Succeeded',
     resizeRefused: status?.conditions?.some(({ type, reason }) => type === 'PodResizePending' && (reason === 'Infeasible' || reason === 'Deferred')) === true,
-    container: own === undefined ? undefined : { running: holding?.state?.running !== undefined, logStream: annotations[ANNOTATION.logStream] ?? '', drained: worker?.state?.terminated !== undefined },
+    container: own === undefined ? undefined : { running: holding?.state?.running !== undefined, logStream: annotations[ANNOTATION.logStream] ?? '', drained: worker?.state?.terminated !== undefined, exit: exitOf(metadata.name ?? '', holding) },
   };
 }
 
@@ -95,15 +98,20 @@ function stuck(name: string, container: V1ContainerStatus | undefined): PodTroub
   return { message: `The pod ${name} cannot start (${waiting.reason}): ${sentence(waiting.message ?? 'Kubernetes gives no reason')}`, lasting: waiting.reason !== 'ErrImagePull' };
 }
 
-function deathOf({ metadata, status }: V1Pod, worker: V1ContainerStatus | undefined, own: V1ContainerStatus | undefined): string | undefined {
+function exitOf(name: string, container: V1ContainerStatus | undefined): ObservedContainer['exit'] {
+  const ended = container?.state?.terminated;
+  if (ended === undefined) return undefined;
+  const { exitCode: code, reason, message } = ended;
+  if (reason === 'OOMKilled') return { code, outOfMemory: true, message: `The pod ${name} ran out of memory and was killed.` };
+  return { code, outOfMemory: false, message: `The function's container in the pod ${name} ended with status ${code}${reason === undefined ? '' : ` (${reason})`}${message === undefined ? '.' : `: ${sentence(message)}`}` };
+}
+
+function deathOf({ metadata, status }: V1Pod, worker: V1ContainerStatus | undefined): string | undefined {
   const name = metadata?.name ?? '';
   if (status?.reason === 'Evicted') return `The pod ${name} was evicted: ${sentence(status.message ?? 'its node needed the room')}`;
   const ended = worker?.state?.terminated ?? worker?.lastState?.terminated;
   if (ended?.reason === 'OOMKilled') return `The pod ${name} ran out of memory and was killed.`;
   if (ended !== undefined) return `The worker in the pod ${name} ended with status ${ended.exitCode}${ended.reason === undefined ? '' : ` (${ended.reason})`}.`;
-  const exit = own?.state?.terminated;
-  if (exit?.reason === 'OOMKilled') return `The pod ${name} ran out of memory and was killed.`;
-  if (exit !== undefined) return `The function's container in the pod ${name} ended with status ${exit.exitCode}${exit.reason === undefined ? '' : ` (${exit.reason})`}${exit.message === undefined ? '.' : `: ${sentence(exit.message)}`}`;
   if (status?.phase === 'Failed' || status?.phase === 'Succeeded') return `The pod ${name} ended: ${sentence(status.message ?? status.reason ?? 'Kubernetes gives no reason')}`;
   return undefined;
 }

@@ -182,7 +182,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
 
   roomFor({ worker, room }: WorkerSession, spec: ExecutionSpec): WorkerRoom {
     const known = this.#pods.get(worker);
-    if (known === undefined || known.seen.leaving || known.removing || known.seen.death !== undefined) return NO_ROOM;
+    if (known === undefined || known.seen.leaving || known.removing || known.seen.death !== undefined || known.seen.container?.exit !== undefined) return NO_ROOM;
     const functionId = functionIdOf(spec);
     if (known.seen.family !== familyOf(spec) || (known.functionId ?? functionId) !== functionId || spec.configuration.ephemeralStorageMiB > known.seen.size.tmpMiB) return NO_ROOM;
     return { maxEnvironments: known.seen.container === undefined ? Math.min(room.maxEnvironments, this.#options.settings.environmentsPerPod) : 1, maxMemoryMiB: known.seen.size.memoryMiB };
@@ -270,7 +270,12 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
 
   #noteContainer({ name, container }: ObservedPod, now: number): void {
     const known = this.#pods.get(name);
-    if (known !== undefined) known.containerSinceMs = container?.running === true ? (known.containerSinceMs ?? now) : undefined;
+    if (known === undefined || container === undefined) return;
+    known.containerSinceMs = container.running ? (known.containerSinceMs ?? now) : undefined;
+    const { exit } = container;
+    if (exit === undefined || known.exitTold) return;
+    // The worker answers for what it ran. One that cannot be told has not got as far as that.
+    known.exitTold = this.fleet.runtimeEnded(name, exit);
   }
 
   /** A pod that somebody else has told to end waits for all its containers: the worker has seen to it that nothing runs in the function's. */
@@ -357,7 +362,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     const { cluster, clock, name: prefix, logger } = this.#options;
     const name = `${prefix}-${family}-${randomBytes(5).toString('hex')}`;
     const order = this.#orderFor(environmentId, { name, family, size });
-    const container = order.function === undefined ? undefined : { running: false, logStream: order.function.logStream, drained: false };
+    const container = order.function === undefined ? undefined : { running: false, logStream: order.function.logStream, drained: false, exit: undefined };
     const seen: ObservedPod = {
       name, family, size, container, uid: '', address: undefined, state: 'spare', functionId: undefined, createdAtMs: clock.now(), leaving: false, trouble: undefined, death: undefined, ended: false, resizeRefused: false,
     };
@@ -427,7 +432,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
         resizingTo: known.resizingTo,
         resizeRefused: seen.resizeRefused,
         leaving: seen.leaving || known.removing,
-        death: seen.death,
+        death: seen.death ?? (known.exitTold ? undefined : seen.container?.exit?.message),
         createdAtMs: seen.createdAtMs,
         joinedAtMs: known.joinedAtMs,
         heardAtMs: known.heardAtMs,

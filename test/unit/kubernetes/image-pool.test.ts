@@ -5,12 +5,12 @@ import { imageFamily } from '../../../platform/worker-pool/kubernetes/image-pod.
 import type { PodOrder } from '../../../platform/worker-pool/kubernetes/pod-cluster.ts';
 import { SPEECHLESS_MS } from '../../../platform/worker-pool/kubernetes/supply.ts';
 import { specOf } from '../../support/fleet-listener.ts';
-import { ADDRESS, bench, closeAll, join, pass, printed, settle, type Bench } from './pools.ts';
+import { ADDRESS, bench, closeAll, join, pass, printed, settle, told, type Bench } from './pools.ts';
 
 afterEach(closeAll);
 
 const IMAGE = specOf('f', { image: { uri: 'registry.example/f:1' } });
-const RUNNING = { running: true, logStream: 'the-stream', drained: false };
+const RUNNING = { running: true, logStream: 'the-stream', drained: false, exit: undefined };
 
 /** The function is wanted, and its pod was asked for. */
 async function ordered(made: Bench): Promise<PodOrder> {
@@ -109,15 +109,34 @@ test('an image that cannot be had is the error of whoever waits for it', async (
   assert.deepEqual(causes(made), [{ kind: 'cannotStart', message }]);
 });
 
-test('a container that ends takes what ran in it along, and is told', async () => {
+test('a container that ends is told to its worker, which answers for what ran in it', async () => {
   const made = await bench();
   const { name } = await ordered(made);
   made.cluster.show(name, { address: ADDRESS, container: RUNNING });
-  await join(made, name);
+  const session = await join(made, name);
+  const exit = { code: 137, outOfMemory: true, message: `The pod ${name} ran out of memory and was killed.` };
+  made.cluster.show(name, { container: { ...RUNNING, running: false, exit } });
+  made.cluster.show(name, { container: { ...RUNNING, running: false, exit } });
   await settle();
-  made.cluster.show(name, { death: `The pod ${name} ran out of memory and was killed.`, container: { ...RUNNING, running: false } });
+  const ends = (await told(session)).filter((one) => one.do === 'runtimeEnded');
+  assert.deepEqual(ends.map((one) => one.exit), [exit], 'once');
+  assert.deepEqual([causes(made), made.cluster.removed], [[], []]);
+  made.pool.start('e2', IMAGE);
   await settle();
-  assert.deepEqual(causes(made), [{ kind: 'workerLost', message: `The pod ${name} ran out of memory and was killed.` }]);
+  assert.equal(made.cluster.created.length, 2, 'nothing else is put there');
+  made.pool.fleet.departed(session, { environmentId: 'e1', cause: { kind: 'failed' } });
+  await settle();
+  assert.deepEqual(made.cluster.removed, [name]);
+});
+
+test('a container that ends before it has said anything is the error of whoever waits for it', async () => {
+  const made = await bench();
+  const { name } = await ordered(made);
+  const message = `The function's container in the pod ${name} ended with status 127 (StartError): no such file.`;
+  made.cluster.show(name, { address: ADDRESS, container: { ...RUNNING, running: false, exit: { code: 127, outOfMemory: false, message } } });
+  await settle();
+  assert.deepEqual(causes(made), [{ kind: 'cannotStart', message }]);
+  await settle();
   assert.deepEqual(made.cluster.removed, [name]);
 });
 

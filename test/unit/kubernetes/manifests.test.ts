@@ -268,9 +268,9 @@ test('its variables are in a Secret that goes with the pod', () => {
 test('a pod for an image is observed as what it is', () => {
   const pod = imagePod(pool(IMAGE_TEMPLATE), imageOrder());
   const seen = observe({ ...pod, status: { phase: 'Running', containerStatuses: [{ name: 'function', state: { running: {} } } as V1ContainerStatus] } });
-  assert.deepEqual([seen.size, seen.container], [SIZE, { running: true, logStream: 'stream', drained: false }]);
+  assert.deepEqual([seen.size, seen.container], [SIZE, { running: true, logStream: 'stream', drained: false, exit: undefined }]);
   const ended = observe({ ...pod, status: { phase: 'Running', containerStatuses: [{ name: 'function', state: { terminated: { exitCode: 127, reason: 'StartError', message: 'no such file' } } } as V1ContainerStatus] } });
-  assert.equal(ended.death, "The function's container in the pod c0-image-1 ended with status 127 (StartError): no such file.");
+  assert.deepEqual(ended.container?.exit, { code: 127, outOfMemory: false, message: "The function's container in the pod c0-image-1 ended with status 127 (StartError): no such file." });
   const stuck = observe({ ...pod, status: { containerStatuses: [{ name: 'function', state: { waiting: { reason: 'ImagePullBackOff', message: 'no such image' } } } as V1ContainerStatus] } });
   assert.deepEqual(stuck.trouble, { message: 'The pod c0-image-1 cannot start (ImagePullBackOff): no such image.', lasting: true });
 });

@@ -77,3 +77,26 @@ describe('a runtime in another container', () => {
     assert.deepEqual(cause, { kind: 'cannotStart', message: 'This worker has no container of the image registry.example/team/function:1.' });
   });
 });
+
+for (const [what, exit, message, status] of [
+  ['ends', { code: 3, outOfMemory: false }, 'Runtime exited with error: exit status 3', 'Runtime.ExitError'],
+  ['is killed for its memory', { code: 137, outOfMemory: true }, 'Runtime exited with error: signal: killed', 'Runtime.OutOfMemory'],
+] as const) {
+  test(`a runtime in another container that ${what} while it runs an invocation fails that, in Lambda's words`, async (t) => {
+    const { harness, api, open } = await beside(t);
+    const next = fetch(`${api}/invocation/next`);
+    await harness.worker.ready;
+    const environment = await open();
+    await environment.polled();
+    const replied = harness.invoke(environment, {});
+    await next;
+    harness.worker.host.runtimeEnded?.(exit);
+    const reply = await replied;
+    assert.equal(reply.kind, 'functionError');
+    const { errorType, errorMessage } = JSON.parse(reply.body.toString()) as { readonly errorType: string; readonly errorMessage: string };
+    assert.equal(errorType, 'Runtime.ExitError');
+    assert.match(errorMessage, new RegExp(`^RequestId: [0-9a-f-]+ Error: ${message}$`));
+    assert.deepEqual((await environment.departure).cause, { kind: 'failed' });
+    assert.match(harness.lines.find(({ message: line }) => line.startsWith('REPORT'))?.message ?? '', new RegExp(`Error Type: ${status}$`));
+  });
+}
