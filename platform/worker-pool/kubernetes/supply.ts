@@ -125,10 +125,10 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
     awaits(need, pod);
   };
 
-  // First each finds what was made for its function, the largest first: what one takes that would do for it may be all that another has.
+  // First each finds what is its function's, or was made for it, the largest first: what one takes that would do for it may be all that another has.
   const covered = new Set<Need>();
   for (const need of [...needs].sort((a, b) => bySize(b.size, a.size))) {
-    const own = coming(need, ({ madeFor }) => madeFor === need.functionId);
+    const own = coming(need, ({ functionId, madeFor }) => (functionId ?? madeFor) === need.functionId);
     if (own === undefined) continue;
     waitFor(need, own);
     covered.add(need);

@@ -79,6 +79,7 @@ table('a need', [
 table('a shared pod', [
   { what: 'that is to be made is for as many needs of a function as it holds', environmentsPerPod: 2, needs: ['a', 'b', 'c'].map((id) => need(id)), plan: { create: [order('a'), order('c')] } },
   { what: 'that comes is for as many needs of a function as it holds', environmentsPerPod: 2, needs: ['a', 'b', 'c'].map((id) => need(id)), pods: [pod('p')], plan: { create: [order('c')] } },
+  { what: 'of its own function is for a need before one that is anybody\'s', needs: [need('a', { functionId: 'g' }), need('b', { functionId: 'h' }), need('c', { functionId: 'g' })], pods: [pod('free', { state: 'warm' }), serving('its', 'h'), pod('made', { madeFor: 'g' })] },
   { what: 'is not for two functions', environmentsPerPod: 2, needs: [need('a'), need('b', { functionId: 'g' })], pods: [pod('p')], plan: { create: [order('b')] } },
   { what: 'that is to be made is not for a need that is larger', environmentsPerPod: 2, needs: [need('a'), need('b', { size: LARGE })], plan: { create: [order('a'), order('b', LARGE)] } },
   { what: 'that comes is not for a need that is larger', environmentsPerPod: 2, needs: [need('a'), need('b', { size: LARGE })], pods: [pod('p')], plan: { create: [order('b', LARGE)] } },
