@@ -78,7 +78,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const launcher = new Launcher({ isolation, clock, logger, dataDir: settings.dataDir, prestartedPerRuntime: settings.prestartedPerRuntime });
   const memory = new MemoryWatch(clock);
   const runtimeApi = createRuntimeApi();
-  const container = settings.container === undefined ? undefined : await ContainerRuntime.open(runtimeApi, settings.container.runtimeApiPort);
+  const container = settings.container === undefined ? undefined : await ContainerRuntime.open(runtimeApi, settings.container.runtimeApiPort, clock);
   const logStream = settings.container?.logStream;
   const context: EnvironmentContext = { ...options, code, launcher, memory, runtimeApi, region: settings.region, endpointUrl: settings.endpointUrl, ...(logStream === undefined ? {} : { logStream }) };
   const families = [nodeFamily(settings), pythonFamily({ ...settings, logger, onProgress: options.onProgress ?? (() => undefined) })];
@@ -136,6 +136,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       memory.stop();
       await code.idle();
       await launcher.stop();
+      await container?.close();
       await runtimeApi.close();
     },
   };

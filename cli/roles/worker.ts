@@ -66,8 +66,8 @@ export const startWorkerRole: StartRole = async (settings) => {
     closers.add(async () => {
       draining = true;
       await controllers.drain(settings.stopPatienceMs);
-      await running.stop();
       drained.resolve(undefined);
+      await running.stop();
       await replies.idle();
       await controllers.logs.flush();
       await directory.stop();

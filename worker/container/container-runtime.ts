@@ -1,10 +1,13 @@
 import { constants } from 'node:os';
+import type { Clock } from '../../platform/clock.ts';
 import type { RuntimeExit } from '../../platform/protocol/controller-link.ts';
 import type { StartedRuntime } from '../environment/start-runtime.ts';
 import type { ExitStatus } from '../process/runtime-process.ts';
 import type { CallVerdict, RuntimeCalls, RuntimeResponse, WaitingNext } from '../runtime-api/runtime-calls.ts';
 import type { RuntimeApi, RuntimeApiAddress } from '../runtime-api/server.ts';
 
+/** Longer than pods of container images get to end where nothing runs in them any more. */
+const LINGER_MS = 1_500;
 /** What is above it in an exit status is the number of a signal. */
 const SIGNALLED = 128;
 const SIGNAL_OF = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]));
@@ -19,6 +22,7 @@ type FirstCall = { readonly kind: 'next'; readonly waiting: WaitingNext } | { re
 export class ContainerRuntime implements RuntimeCalls {
   /** Resolves when the runtime is ready for events, or has said why it never will be: from then on an environment may be placed here. */
   readonly ready: Promise<void>;
+  readonly #clock: Clock;
   readonly #openedAt = performance.now();
   readonly #exited = Promise.withResolvers<ExitStatus>();
   #isReady: () => void = () => undefined;
@@ -27,13 +31,14 @@ export class ContainerRuntime implements RuntimeCalls {
   #address: RuntimeApiAddress | undefined;
   #taken = false;
 
-  private constructor() {
+  private constructor(clock: Clock) {
+    this.#clock = clock;
     this.ready = new Promise((resolve) => (this.#isReady = resolve));
   }
 
   /** Rejects where the port is taken. */
-  static async open(runtimeApi: RuntimeApi, port: number): Promise<ContainerRuntime> {
-    const runtime = new ContainerRuntime();
+  static async open(runtimeApi: RuntimeApi, port: number, clock: Clock): Promise<ContainerRuntime> {
+    const runtime = new ContainerRuntime(clock);
     runtime.#address = await runtimeApi.open(runtime, port);
     return runtime;
   }
@@ -43,11 +48,12 @@ export class ContainerRuntime implements RuntimeCalls {
     if (this.#taken) return Promise.reject(new Error("The function's container has served an environment before."));
     this.#taken = true;
     return Promise.resolve({
-      process: { pid: undefined, exited: this.#exited.promise, listen: () => undefined, kill: () => Promise.resolve(this.#cutOff()) },
+      // It ends with the pod. Cut off before, it would write into its log that nobody answers it.
+      process: { pid: undefined, exited: this.#exited.promise, listen: () => undefined, kill: () => Promise.resolve() },
       version: undefined,
       startedAt: this.#openedAt,
       begin: () => this.#hand(environment),
-      dispose: () => Promise.resolve(this.#cutOff()),
+      dispose: () => Promise.resolve(),
     });
   }
 
@@ -65,7 +71,9 @@ export class ContainerRuntime implements RuntimeCalls {
     else if (first?.kind === 'initError') environment.initError(first.body, first.errorType);
   }
 
-  #cutOff(): void {
+  /** Stays for a moment in which the container is ended as well, then cuts it off. */
+  async close(): Promise<void> {
+    if (this.#first !== undefined || this.#environment !== undefined) await new Promise<void>((resolve) => this.#clock.at(this.#clock.now() + LINGER_MS, resolve));
     this.#address?.close();
   }
 

@@ -53,7 +53,7 @@ const ASSIGN_RETRY_MS = 1_000;
 const ASSIGN_RETRY_MAX_MS = 30_000;
 
 /** A pod of a container image in which nothing runs any more gets so long to end: many programs hear no signal as process 1. */
-const IMAGE_GRACE_SEC = 2;
+const IMAGE_GRACE_SEC = 1;
 
 /**
  * {@link WorkerPool} of pods. Each holds a worker that serves one function, from the first environment that it is given to its end; before that it waits for any function of its

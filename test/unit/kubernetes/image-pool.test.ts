@@ -64,7 +64,7 @@ test('what its container prints is in the log of its function from the start, an
   made.pool.fleet.departed(session, { environmentId: 'e1', cause: { kind: 'failed' } });
   made.pool.fleet.holds(session, 0);
   await settle();
-  assert.deepEqual([made.cluster.removed, made.cluster.graces], [[name], [2]]);
+  assert.deepEqual([made.cluster.removed, made.cluster.graces], [[name], [1]]);
 });
 
 test('a log that breaks off is asked for again from where it was, and nothing is written twice', async () => {
@@ -150,5 +150,5 @@ test('a pod that others have told to end ends when its worker has finished, thou
   assert.deepEqual(made.cluster.removed, []);
   made.cluster.show(name, { container: { ...RUNNING, drained: true }, death: 'The worker ended with status 0.' });
   await settle();
-  assert.deepEqual([made.cluster.removed, made.cluster.graces], [[name], [2]]);
+  assert.deepEqual([made.cluster.removed, made.cluster.graces], [[name], [1]]);
 });
