@@ -27,17 +27,25 @@ export async function whyNoCluster(): Promise<string | undefined> {
   return undefined;
 }
 
-/** Tag of the three images in the cluster: made and loaded here, unless E2E_IMAGE_TAG names what is there. */
-export async function images(): Promise<string> {
+/** Tag of the three images in the cluster: made and loaded here, unless E2E_IMAGE_TAG names what is there. Of another state's folder they are always made. */
+export async function images(folder?: string): Promise<string> {
   const given = process.env['E2E_IMAGE_TAG'];
-  if (given !== undefined) return given;
-  const [loader = '', ...loaderArgs] = (process.env['E2E_LOAD_IMAGE'] ?? '').split(' ');
+  if (given !== undefined && folder === undefined) return given;
   const tag = `e2e-${randomBytes(4).toString('hex')}`;
-  for (const image of await buildImages(tag)) {
-    await run(loader, [...loaderArgs, image], { maxBuffer: OUTPUT_BYTES_MAX });
-    await run('docker', ['image', 'rm', image]);
-  }
+  for (const image of await buildImages(tag, folder)) await load(image);
   return tag;
+}
+
+/** Builds an image from a folder and brings it into the cluster. */
+export async function loadedImage(name: string, folder: string): Promise<void> {
+  await run('docker', ['build', '--network', 'host', '--tag', name, folder], { maxBuffer: OUTPUT_BYTES_MAX });
+  await load(name);
+}
+
+async function load(image: string): Promise<void> {
+  const [loader = '', ...loaderArgs] = (process.env['E2E_LOAD_IMAGE'] ?? '').split(' ');
+  await run(loader, [...loaderArgs, image], { maxBuffer: OUTPUT_BYTES_MAX });
+  await run('docker', ['image', 'rm', image]);
 }
 
 export async function kubectl(...args: readonly string[]): Promise<string> {
@@ -70,17 +78,19 @@ export class ReleasedSluice {
   url = '';
   #forward: ChildProcess | undefined;
 
-  async install(values: readonly string[]): Promise<void> {
-    await this.#helm('install', ['--create-namespace', ...sets(values)]);
+  /** `chart`: a folder; this project's by default. */
+  async install(values: readonly string[], chart?: string): Promise<void> {
+    await this.#helm('install', ['--create-namespace', ...sets(values)], chart);
     this.url = await this.#reach();
   }
 
-  async upgrade(values: readonly string[]): Promise<void> {
-    await this.#helm('upgrade', ['--reuse-values', ...sets(values)]);
+  /** `reuse`: whether the values given before hold besides. */
+  async upgrade(values: readonly string[], { reuse = true, chart }: { readonly reuse?: boolean; readonly chart?: string } = {}): Promise<void> {
+    await this.#helm('upgrade', [...(reuse ? ['--reuse-values'] : []), ...sets(values)], chart);
   }
 
-  async #helm(command: 'install' | 'upgrade', args: readonly string[]): Promise<void> {
-    await run('helm', [command, 'sluice', join(ROOT, 'charts', 'sluice'), '--namespace', this.namespace, '--wait', '--timeout', '5m', ...args], { maxBuffer: OUTPUT_BYTES_MAX });
+  async #helm(command: 'install' | 'upgrade', args: readonly string[], chart = join(ROOT, 'charts', 'sluice')): Promise<void> {
+    await run('helm', [command, 'sluice', chart, '--namespace', this.namespace, '--wait', '--timeout', '5m', ...args], { maxBuffer: OUTPUT_BYTES_MAX });
   }
 
   /** `helm test`; resolves to what it says. */

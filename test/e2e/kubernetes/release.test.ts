@@ -9,39 +9,19 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { CloudWatchLogsClient, FilterLogEventsCommand, ResourceNotFoundException } from '@aws-sdk/client-cloudwatch-logs';
-import type { LambdaClient } from '@aws-sdk/client-lambda';
-import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
-import { CREDENTIALS, inheritedVariables, lambdaClient } from '../../support/access.ts';
+import { CreateFunctionCommand, UpdateFunctionConfigurationCommand, waitUntilFunctionActiveV2, waitUntilFunctionUpdatedV2, type CreateFunctionRequest, type LambdaClient } from '@aws-sdk/client-lambda';
+import { CREDENTIALS, inheritedVariables } from '../../support/access.ts';
 import { awsPython } from '../../support/aws-python.ts';
 import { deploy, invoke, result } from '../../support/functions.ts';
-import { apply, images, kubectl, ReleasedSluice, whyNoCluster, type SeenPod } from '../../support/kubernetes.ts';
+import { apply, images, kubectl, loadedImage, whyNoCluster, type SeenPod } from '../../support/kubernetes.ts';
 import { until } from '../../support/until.ts';
 import { zip } from '../../support/packages.ts';
-import { steadyLoad, type LoadReport } from '../faults/load.ts';
+import { SMALL, Trial } from './trial.ts';
 
 const run = promisify(execFile);
-const PER_SEC = 20;
-const DEADLINE_MS = 60_000;
 const BURST = 30;
 const KEEP_ALIVE_MS = 6_000;
 
-/** Leaves the mark of each invocation in a bucket, where they can be counted. */
-const MARKS = `
-exports.handler = async (event) => {
-  if (event.mark) {
-    // As an SDK does: a gateway that is gone without a word is not waited for.
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const { status } = await fetch(process.env.AWS_ENDPOINT_URL + '/marks/' + event.mark, { method: 'PUT', body: 'ran', signal: AbortSignal.timeout(2000) });
-        if (status === 200) break;
-        throw new Error('The mark was not taken: ' + status);
-      } catch (error) {
-        if (attempt === 4) throw error;
-      }
-    }
-  }
-  return { name: process.env.AWS_LAMBDA_FUNCTION_NAME };
-};`;
 const SLEEPS = 'exports.handler = async ({ ms = 0 }) => { await new Promise((resolve) => setTimeout(resolve, ms)); return { pod: require("node:os").hostname() }; };';
 const EATS = 'exports.handler = async () => { const eaten = []; for (;;) { eaten.push(Buffer.alloc(8 * 1024 * 1024, 1)); await new Promise((resolve) => setTimeout(resolve, 20)); } };';
 const LOOKS = `
@@ -64,66 +44,19 @@ const reason = await whyNoCluster();
 if (reason !== undefined) process.stderr.write(`NOT TESTED: the chart on a cluster, since ${reason}.\n`);
 
 describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }, () => {
-  const release = new ReleasedSluice();
-  const table: string[] = [];
+  const trial = new Trial();
+  const { release } = trial;
   let lambda: LambdaClient;
-  let s3: S3Client;
 
-  const say = (what: string, counts: Readonly<Record<string, number | string>>): void => {
-    const line = `${what}: ${Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(', ')}`;
-    table.push(line);
-    process.stderr.write(`${line}\n`);
-  };
   const serving = async (name: string): Promise<readonly SeenPod[]> => (await release.pods('sluice.dev/state=serving')).filter((pod) => pod.function === name && !pod.leaving);
-  const marks = async (): Promise<ReadonlySet<string>> => {
-    const keys: string[] = [];
-    for (let token: string | undefined; ; ) {
-      const page = await s3.send(new ListObjectsV2Command({ Bucket: 'marks', ...(token === undefined ? {} : { ContinuationToken: token }) }));
-      keys.push(...(page.Contents ?? []).map(({ Key = '' }) => Key));
-      token = page.NextContinuationToken;
-      if (token === undefined) return new Set(keys);
-    }
-  };
-  /** Steady load while something happens, and then until all of what was accepted has run. */
-  const under = async (what: string, happening: () => Promise<void>): Promise<LoadReport> => {
-    const stop = new AbortController();
-    const load = steadyLoad({ gateways: [release.url], functionName: 'marks', perSec: PER_SEC, deadlineMs: DEADLINE_MS, signal: stop.signal });
-    try {
-      await happening();
-    } finally {
-      stop.abort();
-    }
-    const report = await load;
-    const executed = await until('every accepted event has run', async () => {
-      const seen = await marks();
-      return report.accepted.every((mark) => seen.has(mark)) ? report.accepted.length : undefined;
-    });
-    say(what, { sent: report.sent, answered: report.syncAnswered, accepted: report.accepted.length, executed, failed: [...report.errors].map(([error, count]) => `${count} × ${error}`).join(', ') || 0, 'slowest ms': Math.round(report.slowestSyncMs) });
-    assert.equal(report.late, 0, 'nobody waited beyond the deadline');
-    return report;
-  };
 
   before(async () => {
     const tag = await images();
-    const startedAt = performance.now();
-    await release.install([
-      `image.tag=${tag}`, 'persistence.enabled=false', 'gateway.replicas=2', 'controller.replicas=2', 'functions.warmPodMemoryMiB=128', 'functions.resources.requests.cpu=5m',
-      'gateway.resources.requests.cpu=20m', 'controller.resources.requests.cpu=20m', 'kafka.bundled.resources.requests.cpu=20m', 's3.bundled.resources.requests.cpu=20m',
-      `settings.SLUICE_KEEP_ALIVE_MIN_MS=${KEEP_ALIVE_MS}`, `settings.SLUICE_KEEP_ALIVE_MAX_MS=${KEEP_ALIVE_MS}`,
-    ]);
-    say('install', { seconds: Math.round((performance.now() - startedAt) / 1_000) });
-    lambda = lambdaClient(release.url);
-    s3 = new S3Client({ endpoint: release.url, region: 'us-east-1', credentials: CREDENTIALS, forcePathStyle: true });
-    await s3.send(new CreateBucketCommand({ Bucket: 'marks' }));
-    await deploy(lambda, { name: 'marks', files: { 'index.js': MARKS }, Timeout: 30 });
+    await trial.install([`image.tag=${tag}`, ...SMALL, `settings.SLUICE_KEEP_ALIVE_MIN_MS=${KEEP_ALIVE_MS}`, `settings.SLUICE_KEEP_ALIVE_MAX_MS=${KEEP_ALIVE_MS}`]);
+    ({ lambda } = trial);
     await deploy(lambda, { name: 'sleeps', files: { 'index.js': SLEEPS }, Timeout: 60 });
   });
-  after(async () => {
-    lambda?.destroy();
-    s3?.destroy();
-    process.stderr.write(`\n${table.map((line) => `  ${line}\n`).join('')}`);
-    await kubectl('delete', 'namespace', release.namespace, release.functionsNamespace, '--ignore-not-found', '--wait=false');
-  });
+  after(() => trial.end());
 
   test('helm test deploys and invokes a function', async () => {
     assert.match(await release.test(), /Phase:\s+Succeeded/);
@@ -157,7 +90,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
     await invoke(lambda, 'marks', { mark: 'one-event' }, { InvocationType: 'Event' });
     await invoke(lambda, 'marks', { mark: 'large-event', filling: 'x'.repeat(200_000) }, { InvocationType: 'Event' });
     await until('both events have run', async () => {
-      const seen = await marks();
+      const seen = await trial.marks();
       return seen.has('one-event') && seen.has('large-event') ? true : undefined;
     });
     const logs = new CloudWatchLogsClient({ endpoint: release.url, region: 'us-east-1', credentials: CREDENTIALS });
@@ -190,12 +123,12 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
     const spare = (await release.pods('sluice.dev/state=spare')).length;
     const made = (await release.controllerMetric('sluice_pod_changes_total{change="created"}')) - madeBefore;
     const requests = (await release.controllerMetric('sluice_kubernetes_requests_total')) - requestsBefore;
-    say(`burst of ${BURST}`, { answered: answers.length - failed, failed, pods: pods.size, seconds, 'spare pods left': spare, 'pods made': made, 'API requests per pod': (requests / made).toFixed(1) });
+    trial.say(`burst of ${BURST}`, { answered: answers.length - failed, failed, pods: pods.size, seconds, 'spare pods left': spare, 'pods made': made, 'API requests per pod': (requests / made).toFixed(1) });
     assert.equal(failed, 0);
   });
 
   test('a controller is killed under load', async () => {
-    const report = await under('kill a controller', async () => {
+    const report = await trial.under('kill a controller', async () => {
       const [victim = ''] = await release.podsOf('controller');
       assert.ok(await kill(release.namespace, victim));
       await kubectl('rollout', 'status', 'deployment/sluice-controller', '--namespace', release.namespace, '--timeout=120s');
@@ -204,7 +137,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
   });
 
   test('a gateway is killed under load: its own callers see a broken connection, and nobody else', async () => {
-    const report = await under('kill a gateway', async () => {
+    const report = await trial.under('kill a gateway', async () => {
       const [victim = ''] = await release.podsOf('gateway');
       assert.ok(await kill(release.namespace, victim));
       await kubectl('rollout', 'status', 'deployment/sluice-gateway', '--namespace', release.namespace, '--timeout=120s');
@@ -213,7 +146,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
   });
 
   test('worker pods are deleted under load', async () => {
-    const report = await under('kill worker pods', async () => {
+    const report = await trial.under('kill worker pods', async () => {
       // One that is seen may be gone by itself a moment later.
       await until('one that serves is killed', async () => {
         const killed = await Promise.all((await serving('marks')).map(({ name }) => kill(release.functionsNamespace, name)));
@@ -227,7 +160,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
   test('worker pods are evicted from a cordoned node under load, in order: no invocation fails', async (t) => {
     const [node = ''] = (await kubectl('get', 'nodes', '--output', 'jsonpath={.items[*].metadata.name}')).split(' ');
     t.after(() => kubectl('uncordon', node));
-    const report = await under('cordon and evict', async () => {
+    const report = await trial.under('cordon and evict', async () => {
       await until('somebody serves', async () => ((await serving('marks')).length > 0 ? true : undefined));
       await kubectl('cordon', node);
       for (const { name } of await release.pods()) await evict(release.functionsNamespace, name);
@@ -238,7 +171,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
   });
 
   test('an upgrade under load fails no invocation', async () => {
-    const report = await under('helm upgrade', () => release.upgrade(['functions.podAnnotations.upgraded=yes', 'gateway.podAnnotations.upgraded=yes']));
+    const report = await trial.under('helm upgrade', () => release.upgrade(['functions.podAnnotations.upgraded=yes', 'gateway.podAnnotations.upgraded=yes']));
     assert.equal(report.errors.size, 0);
     assert.ok((await release.pods('sluice.dev/state=warm')).length > 0);
   });
@@ -258,6 +191,54 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
     assert.equal(limit, '1216Mi');
   });
 
+  describe('a function that is a container image, with AWS\'s runtime interface client', { skip: process.env['E2E_LOAD_IMAGE'] === undefined ? 'E2E_LOAD_IMAGE does not say how an image gets into the cluster' : false }, () => {
+    const image = 'sluice-e2e/image-function:1';
+    const failure = async (name: string, event: object): Promise<{ readonly errorType: string; readonly errorMessage: string }> => {
+      const { output, text } = await invoke(lambda, name, event);
+      assert.equal(output.FunctionError, 'Unhandled', text);
+      return JSON.parse(text) as { readonly errorType: string; readonly errorMessage: string };
+    };
+    const create = async (name: string, change: Partial<CreateFunctionRequest> = {}): Promise<void> => {
+      await lambda.send(new CreateFunctionCommand({ FunctionName: name, PackageType: 'Image', Role: 'arn:aws:iam::000000000000:role/any', Code: { ImageUri: image }, MemorySize: 128, Timeout: 30, ...change }));
+      await waitUntilFunctionActiveV2({ client: lambda, maxWaitTime: 30 }, { FunctionName: name });
+    };
+    before(() => loadedImage(image, join(import.meta.dirname, 'image-function')));
+
+    test('runs as it is, as nobody in particular, and is logged', async () => {
+      await create('image', { Environment: { Variables: { GREETING: 'hello' } } });
+      const { logStream, ...answer } = await result<{ readonly logStream: string }>(lambda, 'image');
+      assert.deepEqual(answer, { function: 'image', memory: '128', greeting: 'hello', uid: 10_001, cwd: '/function', arguments: ['app.handler'] });
+      const logs = new CloudWatchLogsClient({ endpoint: release.url, region: 'us-east-1', credentials: CREDENTIALS });
+      await until('what it printed is in its log', async () => {
+        const { events = [] } = await logs.send(new FilterLogEventsCommand({ logGroupName: '/aws/lambda/image', logStreamNames: [logStream] })).catch(() => ({ events: [] }));
+        return events.some(({ message }) => message?.startsWith('handled in a container') === true) && events.some(({ message }) => message?.startsWith('REPORT') === true) ? true : undefined;
+      });
+      logs.destroy();
+    });
+
+    test('is given another command, and a working directory', async () => {
+      await create('image-broken', { ImageConfig: { EntryPoint: ['/usr/bin/python3', '-m', 'awslambdaric'], Command: ['app.broken'], WorkingDirectory: '/function' } });
+      const { errorType, errorMessage } = await failure('image-broken', {});
+      assert.deepEqual({ errorType, errorMessage }, { errorType: 'ValueError', errorMessage: 'as asked for' });
+    });
+
+    test('that ends, or takes too much memory or time, fails as on Lambda, and the next invocation runs', async () => {
+      assert.match((await failure('image', { exit: true })).errorMessage, /^RequestId: [0-9a-f-]+ Error: Runtime exited with error: exit status 3$/);
+      assert.match((await failure('image', { eat: true })).errorMessage, /^RequestId: [0-9a-f-]+ Error: Runtime exited with error: signal: killed$/);
+      await lambda.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'image', Timeout: 2 }));
+      await waitUntilFunctionUpdatedV2({ client: lambda, maxWaitTime: 30 }, { FunctionName: 'image' });
+      assert.match((await failure('image', { sleep: 30 })).errorMessage, /Task timed out after 2\.00 seconds$/);
+      await result(lambda, 'image');
+    });
+
+    test('that cannot be pulled, or has no runtime, says so to whoever calls it', async () => {
+      await create('image-missing', { Code: { ImageUri: 'registry.invalid/none:1' } });
+      await assert.rejects(invoke(lambda, 'image-missing'), /cannot start \((ErrImagePull|ImagePullBackOff)\)/);
+      await create('image-ends', { ImageConfig: { EntryPoint: ['/bin/true'] } });
+      await assert.rejects(invoke(lambda, 'image-ends'), /The function's container in the pod \S+ ended with status 0/);
+    });
+  });
+
   test('where the quota is exhausted callers hear so, and are served when it is not', async () => {
     const used = (await release.pods()).length;
     await apply({ apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'few', namespace: release.functionsNamespace }, spec: { hard: { pods: String(used) } } });
@@ -265,7 +246,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
     const answers = await Promise.allSettled(Array.from({ length: used + 4 }, (_, index) => invokeNew(lambda, `quota-${index}`)));
     const refused = answers.flatMap((answer) => (answer.status === 'rejected' ? [(answer.reason as Error).message] : []));
     await kubectl('delete', 'resourcequota', 'few', '--namespace', release.functionsNamespace);
-    say('quota exhausted', { sent: answers.length, answered: answers.length - refused.length, refused: refused.length });
+    trial.say('quota exhausted', { sent: answers.length, answered: answers.length - refused.length, refused: refused.length });
     assert.ok(refused.length > 0);
     for (const message of refused) assert.match(message, /exceeded quota: few/);
     await invoke(lambda, `quota-${answers.length - 1}`);
