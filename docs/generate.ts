@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { isMap, isScalar, parseDocument, type YAMLMap } from 'yaml';
 import { SETTINGS } from '../platform/configuration/settings.ts';
 import { ERRORS } from '../gateway/lambda-api/errors.ts';
+import { SERVED_ELSEWHERE } from '../gateway/lambda-api/handle.ts';
 import { OPERATIONS } from '../gateway/lambda-api/model.ts';
 import { OPERATION_HANDLERS } from '../gateway/lambda-api/operations/index.ts';
 import { RUNTIMES } from '../platform/model/runtimes.ts';
@@ -61,7 +62,7 @@ function metrics(): string {
 }
 
 function compatibility(): string {
-  const has = (operation: string): boolean => operation === 'Invoke' || OPERATION_HANDLERS.has(operation);
+  const has = (operation: string): boolean => SERVED_ELSEWHERE.has(operation) || OPERATION_HANDLERS.has(operation);
   const names = [...OPERATIONS.keys()].sort();
   const here = names.filter(has);
   const rows = names.map((name) => `| ${name} | ${has(name) ? 'works' : 'answers 501'} |`);
@@ -70,6 +71,7 @@ function compatibility(): string {
     `Runtimes: ${RUNTIMES.map(({ name }) => `\`${name}\``).join(', ')}. They run on the Node and the Python of the machine, whatever minor version they name.`,
     'Parameters of the operations that work but that are not there yet (layers, file systems, dead letter queues, container images, SnapStart, code signing, KMS keys) are refused with `InvalidParameterValueException`, never ignored.',
     'What is taken and does not mean quite the same: `VpcConfig` is kept and shown everywhere, and its security groups decide what a function may reach [where functions run in pods of Kubernetes](kubernetes.md#security-groups), and nowhere else: in one process, with `docker compose` and with workers on machines of your own it isolates nothing. There is one network, `vpc-00000000000000001`, so subnets are kept and shown only. Ids of security groups are `sg-` and up to 60 lower-case letters and digits; a group that nobody has said anything of is taken, and allows nothing.',
+    '`InvokeWithResponseStream` passes a response on while the function writes it, up to 200 MiB and without Lambda\'s limit of bandwidth; a function that does not stream answers with all of it. `InvokeComplete` has an `ErrorCode` where that fails: `Unhandled` before the function has begun to stream (`ErrorDetails` is its error object); then the type that the handler threw, `Sandbox.Timedout`, `Runtime.TruncatedResponse` (its process ended), `Function.ResponseSizeTooLarge`, or `Sandbox.Failure` (the environment was lost). `ResponseStreamContentType` is the type that the handler has named, otherwise `application/vnd.amazon.eventstream`.',
     table(['operation', 'state'], rows),
   ]);
 }

@@ -4,7 +4,7 @@ import type { Clock } from '../platform/clock.ts';
 import type { FunctionLogs } from '../platform/function-logs/function-logs.ts';
 import type { ExecutionSpec } from '../platform/model/execution-spec.ts';
 import type { ControllerLink, EnvironmentHost } from '../platform/protocol/controller-link.ts';
-import type { ReplyChannel } from '../platform/protocol/reply.ts';
+import type { WorkerReplies } from '../platform/protocol/reply.ts';
 import type { Logger } from '../platform/telemetry/logger.ts';
 import { CodeCache } from './code/code-cache.ts';
 import type { CodeSource } from './code/code-source.ts';
@@ -21,7 +21,7 @@ import { RuntimeUnavailableError, type RuntimeFamily } from './runtimes/runtime.
 
 export interface WorkerOptions {
   readonly link: ControllerLink;
-  readonly replies: ReplyChannel;
+  readonly replies: WorkerReplies;
   readonly code: CodeSource;
   readonly functionLogs: Pick<FunctionLogs, 'append'>;
   readonly clock: Clock;

@@ -40,11 +40,11 @@ export function frontDoor(options: FrontDoorOptions): RequestListener {
     }
     const route = request.method === 'POST' ? matchInvoke(request.url ?? '') : undefined;
     if (route === undefined) app(request, response);
-    else void invoke.handle(request, response, route.reference, route.qualifier);
+    else void invoke.handle(request, response, route);
   };
 }
 
-/** Everything but Invoke: JSON-RPC services by `X-Amz-Target`, Lambda by its dated paths, S3 by what is left. */
+/** Everything but invocations: JSON-RPC services by `X-Amz-Target`, Lambda by its dated paths, S3 by what is left. */
 function servicesApp({ lambdaApi, s3Api, logsApi, logger }: FrontDoorOptions): Express {
   const app = express();
   app.disable('x-powered-by');

@@ -16,7 +16,7 @@ export function sendReply(response: ServerResponse, invocation: InvocationRecord
     return;
   }
   const { body } = reply;
-  if (!writable(response)) {
+  if (!isWritable(response)) {
     if ('stream' in body) body.stream.resume();
     return;
   }
@@ -37,7 +37,7 @@ export function sendReply(response: ServerResponse, invocation: InvocationRecord
 
 /** 202 for an accepted event, 204 for a dry run. */
 export function sendStatus(response: ServerResponse, status: 202 | 204, requestId: string, executedVersion: string | undefined): void {
-  if (!writable(response)) return;
+  if (!isWritable(response)) return;
   const headers = ['x-amzn-RequestId', requestId];
   if (executedVersion !== undefined) headers.push('X-Amz-Executed-Version', executedVersion);
   if (status === 202) headers.push('Content-Length', '0');
@@ -45,7 +45,7 @@ export function sendStatus(response: ServerResponse, status: 202 | 204, requestI
 }
 
 export function sendError(response: ServerResponse, requestId: string, error: LambdaApiError): void {
-  if (!writable(response)) return;
+  if (!isWritable(response)) return;
   const { status, headers, body } = errorResponse(error, requestId);
   // Where the body was refused before its end, the rest of it must not be taken for the next request.
   if (!response.req.complete) response.shouldKeepAlive = false;
@@ -53,6 +53,7 @@ export function sendError(response: ServerResponse, requestId: string, error: La
   endEarly(response, body);
 }
 
-function writable(response: ServerResponse): boolean {
+/** Whether an answer can still be begun: the client is there and has none. */
+export function isWritable(response: ServerResponse): boolean {
   return !response.headersSent && !response.destroyed;
 }

@@ -52,6 +52,16 @@ export class InvocationMeter {
     this.#options.onDuration((performance.now() - sinceMs) / 1_000);
   }
 
+  /** A synchronous caller, whose request came at `sinceMs`, gets the beginning of a streamed answer. */
+  streaming(sinceMs: number): void {
+    this.#options.onDuration((performance.now() - sinceMs) / 1_000);
+  }
+
+  /** A streamed answer that had begun is over; `rejected`: cut short by the platform. */
+  streamed(kind: IncomingReply['kind']): void {
+    this.counts.RequestResponse[kind === 'success' ? 'succeeded' : kind === 'functionError' ? 'function_error' : 'failed']++;
+  }
+
   /** The request is answered with an error of the API. */
   refused(headers: IncomingHttpHeaders, status: number): void {
     this.counts[typeOf(headers)][status === 429 ? 'throttled' : status >= 500 ? 'failed' : 'refused']++;

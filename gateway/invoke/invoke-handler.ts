@@ -6,15 +6,18 @@ import type { Home } from '../../platform/model/function-reference.ts';
 import { INIT_LIMIT_MS, MAX_EVENT_AGE_MS } from '../../platform/model/limits.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
+import type { InvokeRoute } from '../http/invoke-route.ts';
 import { readBody } from '../http/read-body.ts';
 import type { InvocationLimiter } from '../admission/invocation-limiter.ts';
 import { ERRORS, payloadTooLarge, type LambdaApiError } from '../lambda-api/errors.ts';
 import { sendError, sendReply, sendStatus } from './answers.ts';
+import { EventFraming } from './event-framing.ts';
 import * as faults from './faults.ts';
 import type { InvocationMeter } from './invocation-meter.ts';
 import { readParameters, type InvokeParameters } from './parameters.ts';
 import { MAX_ASYNC_PAYLOAD_BYTES, MAX_SYNC_PAYLOAD_BYTES } from './limits.ts';
 import type { PendingReplies } from './pending-replies.ts';
+import { StreamedAnswer } from './streamed-answer.ts';
 import type { InvokeTarget, TargetResolver } from './target-resolver.ts';
 import { newTraceId } from './trace-id.ts';
 
@@ -38,8 +41,8 @@ export interface InvokeOptions {
 }
 
 /**
- * The Invoke operation: the one that must be fast. It stands apart from the table-driven operations, because generic routing and
- * (de)serialisation would be a good part of a warm invocation; its errors come from the same catalogue.
+ * The operations Invoke and InvokeWithResponseStream: those that must be fast. They stand apart from the table-driven operations, because generic routing and
+ * (de)serialisation would be a good part of a warm invocation; their errors come from the same catalogue.
  */
 export class InvokeHandler {
   readonly #options: InvokeOptions;
@@ -49,14 +52,13 @@ export class InvokeHandler {
   }
 
   /**
-   * Answers one Invoke request. `reference` is the function name as it stands in the path, decoded; `qualifier` the query parameter.
-   * Never rejects: whatever happens becomes an answer.
+   * Answers one request of either operation. Never rejects: whatever happens becomes an answer.
    */
-  async handle(request: IncomingMessage, response: ServerResponse, reference: string, qualifier: string | undefined): Promise<void> {
+  async handle(request: IncomingMessage, response: ServerResponse, route: InvokeRoute): Promise<void> {
     const requestId = randomUUID();
     let error: LambdaApiError | undefined;
     try {
-      error = await this.#invoke(request, response, requestId, reference, qualifier);
+      error = await this.#invoke(request, response, requestId, route);
     } catch (thrown) {
       this.#options.logger.error({ err: thrown, requestId }, 'invoke failed');
       error = faults.internalError(thrown);
@@ -66,11 +68,11 @@ export class InvokeHandler {
     sendError(response, requestId, error);
   }
 
-  async #invoke(request: IncomingMessage, response: ServerResponse, requestId: string, reference: string, qualifier: string | undefined): Promise<LambdaApiError | undefined> {
+  async #invoke(request: IncomingMessage, response: ServerResponse, requestId: string, { reference, qualifier, stream }: InvokeRoute): Promise<LambdaApiError | undefined> {
     const { clock, targets, meter } = this.#options;
     const nowMs = clock.now();
     const receivedAt = performance.now();
-    const parameters = readParameters(request.headers, () => newTraceId(nowMs));
+    const parameters = readParameters(request.headers, { stream }, () => newTraceId(nowMs));
     if ('fault' in parameters) return faults.parameterFault(parameters.fault);
 
     const limitBytes = parameters.type === 'Event' ? MAX_ASYNC_PAYLOAD_BYTES : MAX_SYNC_PAYLOAD_BYTES;
@@ -96,7 +98,8 @@ export class InvokeHandler {
       return undefined;
     }
     const record = invocationRecord(requestId, parameters, target, payload, nowMs);
-    return parameters.type === 'Event' ? this.#enqueue(response, record) : this.#run(response, record, target, receivedAt);
+    if (parameters.type === 'Event') return this.#enqueue(response, record);
+    return this.#run(response, stream ? { ...record, responseStream: true } : record, target, receivedAt);
   }
 
   async #enqueue(response: ServerResponse, record: InvocationRecord): Promise<LambdaApiError | undefined> {
@@ -120,10 +123,15 @@ export class InvokeHandler {
     if (throttle !== undefined) return faults.rateExceeded(throttle);
     const deadlineMs = invocation.expiresAtMs + target.timeoutMs + REPLY_MARGIN_MS;
     const record = replies.addressed(invocation, deadlineMs);
-    replies.expect(record, deadlineMs, (reply) => {
-      meter?.replied(reply, receivedAt);
-      sendReply(response, record, reply, home);
-    });
+    if (record.responseStream === true) {
+      const answer = new StreamedAnswer({ response, invocation: record, home, framing: await EventFraming.load(), meter, receivedAt, onEnd: () => replies.forget(record.id) });
+      replies.expect(record, deadlineMs, (reply) => answer.answer(reply), (streamed) => answer.begin(streamed));
+    } else {
+      replies.expect(record, deadlineMs, (reply) => {
+        meter?.replied(reply, receivedAt);
+        sendReply(response, record, reply, home);
+      });
+    }
     try {
       await log.append(record);
       return undefined;

@@ -17,13 +17,16 @@ export type ParameterFault =
   | { readonly kind: 'clientContext'; readonly message: string };
 
 const INVOCATION_TYPES: readonly InvocationType[] = ['RequestResponse', 'Event', 'DryRun'];
+/** Lambda API reference, "InvokeWithResponseStream": there is no stream without somebody who takes it. */
+const STREAMING_INVOCATION_TYPES: readonly InvocationType[] = ['RequestResponse', 'DryRun'];
 const LOG_TYPES: readonly string[] = ['None', 'Tail'];
 
-/** Reads the headers of Invoke (Lambda API reference, "Invoke", request parameters). */
-export function readParameters(headers: IncomingHttpHeaders, newTraceId: () => string): InvokeParameters | { readonly fault: ParameterFault } {
+/** Reads the headers of Invoke and InvokeWithResponseStream (Lambda API reference, request parameters of each). */
+export function readParameters(headers: IncomingHttpHeaders, { stream }: { readonly stream: boolean }, newTraceId: () => string): InvokeParameters | { readonly fault: ParameterFault } {
+  const types = stream ? STREAMING_INVOCATION_TYPES : INVOCATION_TYPES;
   const typeText = single(headers['x-amz-invocation-type']);
-  const type = typeText === undefined ? 'RequestResponse' : INVOCATION_TYPES.find((candidate) => candidate === typeText);
-  if (type === undefined) return { fault: { kind: 'enum', member: 'invocationType', value: typeText ?? '', allowed: INVOCATION_TYPES } };
+  const type = typeText === undefined ? 'RequestResponse' : types.find((candidate) => candidate === typeText);
+  if (type === undefined) return { fault: { kind: 'enum', member: 'invocationType', value: typeText ?? '', allowed: types } };
   const logType = single(headers['x-amz-log-type']);
   if (logType !== undefined && !LOG_TYPES.includes(logType)) return { fault: { kind: 'enum', member: 'logType', value: logType, allowed: LOG_TYPES } };
   const clientContext = single(headers['x-amz-client-context']);

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { INLINE_PAYLOAD_BYTES_MAX } from '../../platform/model/limits.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
-import type { CallerChannel } from '../../platform/protocol/reply.ts';
+import type { CallerChannel, StreamedReply, WorkerReplies } from '../../platform/protocol/reply.ts';
 import type { IncomingReply } from '../replies/incoming-reply.ts';
 
 /** How often overdue callers are looked for. One timer for all: a timer per invocation would cost more than the invocation. */
@@ -10,6 +10,10 @@ const SWEEP_INTERVAL_MS = 1_000;
 interface Waiting {
   readonly deadlineMs: number;
   readonly answer: (reply: IncomingReply) => void;
+  /** Where the caller takes a stream. */
+  readonly begin: ((streamed: StreamedReply) => void) | undefined;
+  /** Its response has begun: what can still come is a rejection that cuts it short. */
+  streaming: boolean;
   /** Kept for whoever runs the invocation, where it is too large to travel with the record. */
   readonly payload: Buffer | undefined;
 }
@@ -24,9 +28,9 @@ export interface PendingRepliesOptions {
  * The synchronous callers that wait at this gateway, by request id.
  *
  * Whatever becomes of the controller and the workers, each caller is answered: by a reply, or when its deadline has passed by
- * `workerLost` (invariant 4). Later replies find nobody and are dropped.
+ * `workerLost` (invariant 4), also in the middle of a response that is streamed. Later replies find nobody and are dropped.
  */
-export class PendingReplies implements CallerChannel {
+export class PendingReplies implements CallerChannel, WorkerReplies {
   readonly #waiting = new Map<string, Waiting>();
   readonly #clock: Clock;
   readonly #addressOf: PendingRepliesOptions['addressOf'];
@@ -47,10 +51,13 @@ export class PendingReplies implements CallerChannel {
     return this.#addressOf === undefined ? record : { ...record, replyTo: this.#addressOf(record.id, deadlineMs) };
   }
 
-  /** Calls `answer` once, with the reply or at the deadline. */
-  expect(record: InvocationRecord, deadlineMs: number, answer: (reply: IncomingReply) => void): void {
+  /**
+   * Calls `answer` once, with the reply or at the deadline. A caller that takes a stream gives `begin` as well: called at most once, with the beginning of one; then `answer` is called only if something cuts it short
+   * before whoever passes it on has called {@link forget}.
+   */
+  expect(record: InvocationRecord, deadlineMs: number, answer: (reply: IncomingReply) => void, begin?: (streamed: StreamedReply) => void): void {
     const payload = record.replyTo !== undefined && record.payload.length > INLINE_PAYLOAD_BYTES_MAX ? record.payload : undefined;
-    this.#waiting.set(record.id, { deadlineMs, answer, payload });
+    this.#waiting.set(record.id, { deadlineMs, answer, begin, streaming: false, payload });
     this.#sweep ??= this.#clock.at(this.#clock.now() + SWEEP_INTERVAL_MS, () => this.#answerOverdue());
   }
 
@@ -67,14 +74,32 @@ export class PendingReplies implements CallerChannel {
 
   reply(invocation: { readonly id: string }, reply: IncomingReply): void {
     const waiting = this.#waiting.get(invocation.id);
-    if (waiting === undefined) return;
+    if (waiting === undefined || (waiting.streaming && reply.kind !== 'rejected')) {
+      if (reply.kind !== 'rejected' && 'stream' in reply.body) reply.body.stream.resume();
+      return;
+    }
     this.#waiting.delete(invocation.id);
     waiting.answer(reply);
     this.#afterRemoval();
   }
 
+  stream({ id }: { readonly id: string }, streamed: StreamedReply): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting?.begin === undefined || waiting.streaming) {
+      streamed.body.destroy();
+      return;
+    }
+    waiting.streaming = true;
+    waiting.begin(streamed);
+  }
+
   awaited({ id }: { readonly id: string }): Promise<boolean> {
-    return Promise.resolve(this.#waiting.has(id));
+    return Promise.resolve(this.#waiting.get(id)?.streaming === false);
+  }
+
+  /** Whether there is somebody whom a rejection would reach: a caller that waits, or one whose response is being streamed. */
+  reachable(id: string): boolean {
+    return this.#waiting.has(id);
   }
 
   /** Resolves when nobody waits any more. */

@@ -43,12 +43,12 @@ export interface LambdaApi {
   idle(): Promise<void>;
 }
 
-/** Has a way of its own past this API (gateway/invoke); what arrives here all the same was written in no way that it knows. */
-const SERVED_ELSEWHERE: ReadonlySet<string> = new Set(['Invoke']);
+/** Have a way of their own past this API (gateway/invoke); what arrives here all the same was written in no way that it knows. */
+export const SERVED_ELSEWHERE: ReadonlySet<string> = new Set(['Invoke', 'InvokeWithResponseStream']);
 
 const NO_QUERY = new URLSearchParams();
 
-/** The Lambda REST API but for Invoke, independent of the HTTP server. */
+/** The Lambda REST API but for invocations, independent of the HTTP server. */
 export function createLambdaApi(options: LambdaApiOptions): LambdaApi {
   const context: ApiContext = { ...options, activation: new Activation(options), reservations: new SerialQueue() };
   const router = new Router(OPERATIONS.values());

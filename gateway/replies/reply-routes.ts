@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../platform/clock.ts';
 import { readInternalBody, sendBytes, sendEmpty, type InternalRoute } from '../../platform/internal-http/server.ts';
 import { decodeReplyHead, REPLY_HEADER, type ReplyHead } from '../../platform/protocol/http-replies.ts';
+import { receiveResponse } from '../../platform/protocol/wire/response-frames.ts';
 import type { PendingReplies } from '../invoke/pending-replies.ts';
 import type { IncomingBody, IncomingReply } from './incoming-reply.ts';
 import { REPLIES_PATH, type ReplyUrls } from './reply-url.ts';
@@ -31,9 +32,15 @@ export function replyRoutes({ replies, urls, clock }: ReplyRoutesOptions): reado
     if (!permitted(request, response, id, query)) return;
     const head = decodeReplyHead(String(request.headers[REPLY_HEADER] ?? ''));
     const bytes = Number(request.headers['content-length'] ?? 0);
-    if (head === undefined || !(await replies.awaited({ id }))) {
+    const wanted = head?.kind === 'rejected' ? replies.reachable(id) : await replies.awaited({ id });
+    if (head === undefined || !wanted) {
       request.resume();
       sendEmpty(response, head === undefined ? 400 : 410);
+      return;
+    }
+    if (head.kind === 'stream') {
+      request.on('close', () => sendEmpty(response, 204));
+      replies.stream({ id }, { ...(head.contentType === undefined ? {} : { contentType: head.contentType }), body: receiveResponse(request) });
       return;
     }
     if (head.kind !== 'rejected' && bytes > COLLECTED_BYTES_MAX) {
@@ -68,7 +75,7 @@ export function replyRoutes({ replies, urls, clock }: ReplyRoutesOptions): reado
   ];
 }
 
-function replyOf(head: ReplyHead, body: Buffer | IncomingBody): IncomingReply {
+function replyOf(head: Exclude<ReplyHead, { kind: 'stream' }>, body: Buffer | IncomingBody): IncomingReply {
   if (head.kind === 'rejected') return head;
   const { logTail, ...rest } = head;
   return { ...rest, body, ...(logTail === undefined ? {} : { logTail: Buffer.from(logTail, 'base64') }) } as IncomingReply;

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 
 /**
@@ -31,7 +32,8 @@ export interface InternalRequest {
   readonly path: string;
   readonly method: 'GET' | 'POST' | 'DELETE' | 'HEAD';
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Buffer;
+  /** A stream is sent as it comes, and destroyed where the request fails. */
+  readonly body?: string | Buffer | Readable;
   readonly signal?: AbortSignal;
   /** Called when the answer's header is there, which may be long before its body. */
   readonly onHeaders?: (status: number) => void;

@@ -21,6 +21,7 @@ export function headOf(record: InvocationRecord): InvocationHead {
     payloadBytes: record.claim?.bytes ?? record.payload.length,
   };
   if (record.clientContext !== undefined) head.clientContext = record.clientContext;
+  if (record.responseStream === true) head.responseStream = true;
   if (record.replyTo !== undefined) head.replyTo = record.replyTo;
   if (record.claim !== undefined) head.claim = record.claim;
   return head;
@@ -32,7 +33,7 @@ export function recordOf(head: InvocationHead, payload: Buffer): InvocationRecor
 }
 
 /** The members that every release has written, and of which type. */
-const REQUIRED: Readonly<Record<Exclude<keyof InvocationHead, 'clientContext' | 'replyTo' | 'claim' | 'v'>, 'string' | 'number' | 'boolean'>> = {
+const REQUIRED: Readonly<Record<Exclude<keyof InvocationHead, 'clientContext' | 'responseStream' | 'replyTo' | 'claim' | 'v'>, 'string' | 'number' | 'boolean'>> = {
   id: 'string',
   kind: 'string',
   account: 'string',
@@ -66,6 +67,7 @@ export function parseHead(json: string): InvocationHead | undefined {
   }
   if (head.kind !== 'sync' && head.kind !== 'async') return undefined;
   if (typeof members.clientContext === 'string') head.clientContext = members.clientContext;
+  if (members.responseStream === true) head.responseStream = true;
   if (typeof members.replyTo === 'string') head.replyTo = members.replyTo;
   if (members.claim !== undefined) {
     const claim = parseClaim(members.claim);

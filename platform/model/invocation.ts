@@ -31,6 +31,8 @@ export interface InvocationRecord {
   readonly traceId: string;
   /** Whether the caller asked for the last 4 KiB of log (`LogType=Tail`). */
   readonly logTail: boolean;
+  /** Sync: the caller takes the response as a stream, while the function writes it. A worker that does not know this answers with the whole. */
+  readonly responseStream?: true;
   /**
    * Sync: where the gateway that holds the caller takes the reply; a URL that is good for one reply and for a time. Absent where that gateway is in the
    * same process.

@@ -53,7 +53,7 @@ describe('boto3 and the AWS CLI', { skip }, () => {
     const script = join(import.meta.dirname, 'boto3', 'lambda_story.py');
     const { stderr } = await run(python?.executable('python') ?? 'python3', [script], { env: environment, cwd: folder });
     assert.match(stderr, /^OK$/m);
-    assert.match(stderr, /Ran 4 tests/);
+    assert.match(stderr, /Ran 5 tests/);
   });
 
   test('aws lambda: the story of a function', async () => {

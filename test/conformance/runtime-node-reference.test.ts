@@ -35,6 +35,7 @@ async function askReference(handler: string, event: unknown): Promise<Outcome> {
       return 'accepted';
     },
     mayEnd: () => 'accepted',
+    stream: () => undefined,
     response(_id, response: RuntimeResponse) {
       const failure = response.midstreamError;
       outcome.resolve(failure === undefined ? { kind: 'result', body: response.body.toString(), contentType: response.contentType } : { kind: 'error', body: JSON.parse(failure.body.toString()) as ErrorBody });

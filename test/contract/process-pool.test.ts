@@ -25,7 +25,7 @@ workerPoolContract('processes', async (link) => {
     startWorker: (observed) =>
       startWorker({
         link: observed,
-        replies: { reply: () => undefined },
+        replies: { reply: () => undefined, stream: () => undefined },
         code: codeInStore(store),
         functionLogs: new MemoryFunctionLogs(),
         clock: systemClock,

@@ -3,7 +3,7 @@ import type { Clock } from '../../platform/clock.ts';
 import type { RuntimeExit } from '../../platform/protocol/controller-link.ts';
 import type { StartedRuntime } from '../environment/start-runtime.ts';
 import type { ExitStatus } from '../process/runtime-process.ts';
-import type { CallVerdict, RuntimeCalls, RuntimeResponse, WaitingNext } from '../runtime-api/runtime-calls.ts';
+import type { CallVerdict, RuntimeCalls, RuntimeResponse, StreamSink, WaitingNext } from '../runtime-api/runtime-calls.ts';
 import type { RuntimeApi, RuntimeApiAddress } from '../runtime-api/server.ts';
 
 /** Longer than pods of container images get to end where nothing runs in them any more. */
@@ -94,6 +94,10 @@ export class ContainerRuntime implements RuntimeCalls {
 
   mayEnd(invocationId: string): CallVerdict {
     return this.#environment?.mayEnd(invocationId) ?? 'invalidState';
+  }
+
+  stream(invocationId: string, contentType: string | undefined): StreamSink | undefined {
+    return this.#environment?.stream(invocationId, contentType);
   }
 
   response(invocationId: string, response: RuntimeResponse): CallVerdict {

@@ -5,7 +5,7 @@ import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
 import { INIT_LIMIT_MS } from '../../platform/model/limits.ts';
 import type { Assignment, Completion, ControllerLink, EnvironmentDeparture, EnvironmentPoll } from '../../platform/protocol/controller-link.ts';
-import type { ReplyChannel } from '../../platform/protocol/reply.ts';
+import type { WorkerReplies } from '../../platform/protocol/reply.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import type { CodeCache } from '../code/code-cache.ts';
 import type { Launcher } from '../process/launcher.ts';
@@ -13,14 +13,16 @@ import type { MemoryWatch, WatchedProcess } from '../process/memory-watch.ts';
 import { proportionalMemoryKiB, type MemoryUse } from '../process/process-tree.ts';
 import type { ExitStatus } from '../process/runtime-process.ts';
 import type { RuntimeApi } from '../runtime-api/server.ts';
-import { MAX_RESPONSE_BYTES } from '../runtime-api/limits.ts';
-import type { CallVerdict, RuntimeCalls, RuntimeResponse, WaitingNext } from '../runtime-api/runtime-calls.ts';
+import { MAX_RESPONSE_BYTES, MAX_STREAMED_RESPONSE_BYTES } from '../runtime-api/limits.ts';
+import type { CallVerdict, RuntimeCalls, RuntimeResponse, StreamSink, WaitingNext } from '../runtime-api/runtime-calls.ts';
 import { boundedErrorBody, clientContextHeader } from './bodies.ts';
 import { processEnded, reported, timedOut, type Failure } from './failures.ts';
 import { LogWriter } from './log-writer.ts';
-import { endLine, errorBody, initReportLine, initStartLine, reportLine, RESPONSE_TOO_LARGE_TYPE, SANDBOX_FAILURE_TYPE, startLine, type Report } from './report-lines.ts';
+import { postedError, responseTooLarge, stoppedMidway, streamedOutcome, type Outcome } from './outcomes.ts';
+import { endLine, initReportLine, initStartLine, reportLine, SANDBOX_FAILURE_TYPE, startLine, type Report } from './report-lines.ts';
 import type { RuntimeStart, StartedRuntime } from './start-runtime.ts';
 import { mayFollow, type EnvironmentState } from './states.ts';
+import { StreamedResponse } from './streamed-response.ts';
 
 /**
  * An init that does not end is given up so long before its last limit, so that the answer reaches a caller whose patience ends at that limit, counted from
@@ -32,7 +34,7 @@ const MAX_DRAIN_TURNS = 64;
 
 export interface EnvironmentContext {
   readonly link: ControllerLink;
-  readonly replies: ReplyChannel;
+  readonly replies: WorkerReplies;
   readonly functionLogs: Pick<FunctionLogs, 'append'>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -56,6 +58,8 @@ interface Running {
   /** Set once it has ended. */
   completion: Completion | undefined;
   logOpen: boolean;
+  /** Where its caller has the beginning of the response. */
+  stream?: StreamedResponse;
 }
 
 /** Init, until it has ended. Its first part has a limit of its own, what comes after that of an invocation. */
@@ -72,13 +76,6 @@ interface Init {
 interface FailedInit {
   readonly failure: Failure;
   readonly durationMs: number;
-}
-
-interface Outcome {
-  readonly kind: 'success' | 'functionError';
-  readonly body: Buffer;
-  readonly contentType?: string;
-  readonly status?: Report['status'];
 }
 
 /** One execution environment; its states are those of {@link EnvironmentState}. */
@@ -239,19 +236,30 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     return this.#state === 'invoking' ? 'accepted' : 'invalidState';
   }
 
-  response(invocationId: string, response: RuntimeResponse): CallVerdict {
-    const failure = response.midstreamError;
-    if (failure === undefined) return this.#respond(invocationId, { kind: 'success', body: response.body, contentType: response.contentType });
-    return this.#respond(invocationId, { kind: 'functionError', body: failure.body.length > 0 ? failure.body : errorBody(failure.type, '') });
+  stream(invocationId: string, contentType: string | undefined): StreamSink | undefined {
+    const running = this.#running;
+    if (this.mayEnd(invocationId) !== 'accepted' || running?.invocation.responseStream !== true || running.stream !== undefined) return undefined;
+    const stream = new StreamedResponse(this.#context.replies, running.invocation, contentType);
+    running.stream = stream;
+    return {
+      write: (chunk, drained) => stream.write(chunk, drained),
+      end: (failure) => this.#respond(invocationId, streamedOutcome(failure)),
+      tooLarge: () => this.#respond(invocationId, responseTooLarge(MAX_STREAMED_RESPONSE_BYTES)),
+    };
+  }
+
+  response(invocationId: string, { body, contentType, midstreamError }: RuntimeResponse): CallVerdict {
+    // While one response is being streamed there is no other.
+    if (this.#running?.stream !== undefined) return 'invalidState';
+    return this.#respond(invocationId, streamedOutcome(midstreamError, { body, contentType }));
   }
 
   responseTooLarge(invocationId: string): CallVerdict {
-    const body = errorBody(RESPONSE_TOO_LARGE_TYPE, `Response payload size exceeded maximum allowed payload size (${MAX_RESPONSE_BYTES} bytes).`);
-    return this.#respond(invocationId, { kind: 'functionError', body, status: { errorType: RESPONSE_TOO_LARGE_TYPE } });
+    return this.#running?.stream === undefined ? this.#respond(invocationId, responseTooLarge(MAX_RESPONSE_BYTES)) : 'invalidState';
   }
 
   error(invocationId: string, body: Buffer, errorType: string): CallVerdict {
-    return this.#respond(invocationId, { kind: 'functionError', body: body.length > 0 ? body : errorBody(errorType, '') });
+    return this.#respond(invocationId, postedError(body, errorType));
   }
 
   initError(body: Buffer, errorType: string): CallVerdict {
@@ -287,18 +295,23 @@ export class Environment implements RuntimeCalls, WatchedProcess {
       durationMs,
       ...(failed ? { errorBody: boundedErrorBody(outcome.body) } : {}),
     };
-    if (!invocation.logTail) this.#reply(invocation, outcome, undefined);
+    if (!invocation.logTail) this.#reply(running, outcome, undefined);
     this.#context.memory.idle(this);
     this.#context.memory.look(this, this.#context.clock.now());
     this.#drain(() => {
       const tail = this.#closeLog(running, durationMs, outcome.status);
-      if (invocation.logTail) this.#reply(invocation, outcome, tail);
+      if (invocation.logTail) this.#reply(running, outcome, tail);
       this.#goOn();
     });
   }
 
-  #reply(invocation: InvocationRecord, { kind, body, contentType }: Outcome, logTail: Buffer | undefined): void {
+  #reply({ invocation, stream }: Running, { kind, body, contentType, errorType }: Outcome, logTail: Buffer | undefined): void {
     if (invocation.kind !== 'sync') return;
+    if (stream !== undefined) {
+      if (kind === 'success') stream.succeed(logTail);
+      else stream.fail(body, errorType, logTail);
+      return;
+    }
     const tail = logTail === undefined ? {} : { logTail };
     if (kind === 'functionError') this.#context.replies.reply(invocation, { kind, body, functionError: 'Unhandled', ...tail });
     else this.#context.replies.reply(invocation, { kind, body, ...(contentType === undefined ? {} : { contentType }), ...tail });
@@ -420,9 +433,14 @@ export class Environment implements RuntimeCalls, WatchedProcess {
     else if (!starting) this.#leave();
   }
 
-  /** The environment ends with its last invocation: the log of one that has ended is being closed; one that runs ends here, without an answer. */
+  /** The environment ends with its last invocation: the log of one that has ended is being closed; one that runs ends here, without an answer unless that had begun. */
   #cutOff(running: Running): void {
     if (running.completion !== undefined) return;
+    if (running.stream !== undefined) {
+      // Its caller has the beginning: it cannot be run again in its place.
+      this.#settle(stoppedMidway());
+      return;
+    }
     this.#drain(() => {
       this.#closeLog(running, performance.now() - running.startedAt, { errorType: SANDBOX_FAILURE_TYPE });
       this.#goOn();

@@ -53,6 +53,8 @@ export const EXIT_ERROR_TYPE = 'Runtime.ExitError';
 export const OUT_OF_MEMORY_TYPE = 'Runtime.OutOfMemory';
 /** The platform ended it. */
 export const SANDBOX_FAILURE_TYPE = 'Sandbox.Failure';
+/** A response that was streamed and broke off with its process. */
+export const TRUNCATED_RESPONSE_TYPE = 'Runtime.TruncatedResponse';
 export const RESPONSE_TOO_LARGE_TYPE = 'Function.ResponseSizeTooLarge';
 
 /** `Runtime exited with error: exit status 1`, as Lambda words the end of a process. */

@@ -1,7 +1,8 @@
 import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http';
 import { createServer as createNetServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
-import { MAX_DISCARDED_BYTES, MAX_ERROR_BODY_BYTES, MAX_RESPONSE_BYTES } from './limits.ts';
+import { MAX_DISCARDED_BYTES, MAX_RESPONSE_BYTES, MAX_STREAMED_RESPONSE_BYTES } from './limits.ts';
 import type { CallVerdict, RuntimeCalls, RuntimeEvent, WaitingNext } from './runtime-calls.ts';
+import { midstreamErrorOf, passOn } from './streamed-body.ts';
 
 /**
  * The Lambda Runtime API (Lambda guide, "Using the Lambda runtime API for custom runtimes"), one address per environment, so that a
@@ -140,6 +141,11 @@ function invocationResponse(calls: RuntimeCalls, invocationId: string, request: 
     answer(response, 400, 'InvalidFunctionResponseMode', 'Invalid function response mode');
     return;
   }
+  const sink = mode === undefined ? undefined : calls.stream(invocationId, request.headers['content-type']);
+  if (sink !== undefined) {
+    passOn(request, sink, (verdict, status) => accept(response, verdict, status, MAX_STREAMED_RESPONSE_BYTES));
+    return;
+  }
   readBody(request, MAX_RESPONSE_BYTES, (body) => {
     if (body === undefined) {
       accept(response, calls.responseTooLarge(invocationId), 413);
@@ -150,9 +156,8 @@ function invocationResponse(calls: RuntimeCalls, invocationId: string, request: 
       accept(response, calls.response(invocationId, { body, contentType, streamed: false }), 202);
       return;
     }
-    const errorType = request.trailers['lambda-runtime-function-error-type'];
-    const streamed = errorType === undefined ? {} : { midstreamError: { type: errorType, body: Buffer.from(request.trailers['lambda-runtime-function-error-body'] ?? '', 'base64').subarray(0, MAX_ERROR_BODY_BYTES) } };
-    accept(response, calls.response(invocationId, { body, contentType, streamed: true, ...streamed }), 202);
+    const midstreamError = midstreamErrorOf(request);
+    accept(response, calls.response(invocationId, { body, contentType, streamed: true, ...(midstreamError === undefined ? {} : { midstreamError }) }), 202);
   });
 }
 
@@ -200,11 +205,11 @@ function readBody(request: IncomingMessage, maxBytes: number, done: (body: Buffe
   });
 }
 
-function accept(response: ServerResponse, verdict: CallVerdict, status: 202 | 413): void {
+function accept(response: ServerResponse, verdict: CallVerdict, status: 202 | 413, maxBytes = MAX_RESPONSE_BYTES): void {
   if (verdict !== 'accepted') {
     refuse(response, verdict);
   } else if (status === 413) {
-    answer(response, 413, 'RequestEntityTooLarge', `Exceeded maximum allowed payload size (${MAX_RESPONSE_BYTES} bytes).`);
+    answer(response, 413, 'RequestEntityTooLarge', `Exceeded maximum allowed payload size (${maxBytes} bytes).`);
   } else {
     end(response, 202, ACCEPTED_HEADERS, ACCEPTED);
   }

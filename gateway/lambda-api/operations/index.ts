@@ -32,7 +32,7 @@ const HANDLERS = {
 };
 
 /**
- * Every operation that is answered here; Invoke is served by gateway/invoke, all others answer 501. The input of each has been parsed and
+ * Every operation that is answered here; invocations are served by gateway/invoke, all others answer 501. The input of each has been parsed and
  * validated against the model of the operation of its name, which is what makes the type of its input true.
  */
 export const OPERATION_HANDLERS: ReadonlyMap<string, Handler<unknown, object>> = new Map(Object.entries(HANDLERS as unknown as Record<string, Handler<unknown, object>>));

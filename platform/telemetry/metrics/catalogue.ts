@@ -36,7 +36,7 @@ export const METRICS = {
 
   sluice_invocations_total: {
     type: 'counter', roles: ['gateway'], labels: { type: INVOCATION_TYPES, outcome: INVOCATION_OUTCOMES },
-    help: 'Invoke requests by InvocationType and outcome: accepted (202 or 204), succeeded, function_error (200 with X-Amz-Function-Error), throttled (429), refused (another 4xx), failed (5xx), abandoned (the caller broke off its request).',
+    help: 'Requests of Invoke and InvokeWithResponseStream by InvocationType and outcome: accepted (202 or 204), succeeded, function_error (200 with X-Amz-Function-Error, or a stream that ends with the function\'s error), throttled (429), refused (another 4xx), failed (5xx, or a stream that the platform cut short), abandoned (the caller broke off its request).',
   },
   sluice_invocation_duration_seconds: {
     type: 'histogram', roles: ['gateway'], buckets: INVOCATION_BUCKETS_SEC,
@@ -48,7 +48,7 @@ export const METRICS = {
   },
   sluice_waiting_callers: {
     type: 'gauge', roles: ['gateway'],
-    help: 'Synchronous callers that wait for their answer. At SLUICE_MAX_WAITING_SYNC further ones are throttled.',
+    help: 'Synchronous callers that wait for their answer or whose answer is being streamed. At SLUICE_MAX_WAITING_SYNC further ones are throttled.',
   },
   sluice_rate_refusals_total: {
     type: 'counter', roles: ['gateway'], labels: { reason: ['FunctionInvocationRateLimitExceeded', 'ReservedFunctionInvocationRateLimitExceeded', 'CallerRateLimitExceeded'] },

@@ -86,6 +86,41 @@ class LambdaStory(unittest.TestCase):
             digest = hashlib.sha256(download.read()).digest()
         self.assertEqual(base64.b64encode(digest).decode(), found["Configuration"]["CodeSha256"])
 
+    def stream(self, name, event):
+        answer = self.client.invoke_with_response_stream(FunctionName=name, Payload=json.dumps(event), LogType="Tail")
+        events = list(answer["EventStream"])
+        payload = b"".join(event["PayloadChunk"]["Payload"] for event in events[:-1])
+        return answer, payload, events[-1]["InvokeComplete"]
+
+    def test_response_stream(self):
+        code = package(
+            "exports.handler = awslambda.streamifyResponse(async (event, stream) => {\n"
+            "  stream.write('one ');\n"
+            "  if (event.fail) throw new RangeError('asked to');\n"
+            "  stream.end('two');\n"
+            "});\n",
+            "index.js",
+        )
+        self.client.create_function(FunctionName="boto-stream", Runtime="nodejs22.x", Handler="index.handler", Role=ROLE, Code={"ZipFile": code})
+        self.client.get_waiter("function_active_v2").wait(FunctionName="boto-stream", WaiterConfig=FASTER)
+        answer, payload, complete = self.stream("boto-stream", {})
+        self.assertEqual((answer["StatusCode"], answer["ExecutedVersion"], payload), (200, "$LATEST", b"one two"))
+        self.assertEqual(answer["ResponseStreamContentType"], "application/vnd.amazon.eventstream")
+        self.assertNotIn("ErrorCode", complete)
+        self.assertIn(f"REPORT RequestId: {answer['ResponseMetadata']['RequestId']}", base64.b64decode(complete["LogResult"]).decode())
+        _, payload, complete = self.stream("boto-stream", {"fail": True})
+        self.assertEqual((payload, complete["ErrorCode"]), (b"one ", "RangeError"))
+        self.assertEqual(json.loads(complete["ErrorDetails"])["errorMessage"], "asked to")
+
+        self.create("boto-whole")
+        _, payload, complete = self.stream("boto-whole", {"n": 1})
+        self.assertEqual(json.loads(payload)["event"], {"n": 1})
+        self.assertNotIn("ErrorCode", complete)
+        _, payload, complete = self.stream("boto-whole", {"fail": True})
+        self.assertEqual((payload, complete["ErrorCode"]), (b"", "Unhandled"))
+        self.assertEqual(json.loads(complete["ErrorDetails"])["errorType"], "KeyError")
+        self.assertClientError("ResourceNotFoundException", 404, self.client.invoke_with_response_stream, FunctionName="boto-nowhere")
+
     def test_update_and_list(self):
         self.create("boto-updated")
         self.client.update_function_code(FunctionName="boto-updated", ZipFile=saying("two"))

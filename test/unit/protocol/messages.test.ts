@@ -26,7 +26,7 @@ const cause: fc.Arbitrary<EnvironmentDeparture['cause']> = fc.oneof(
   members({ kind: fc.constant('cannotStart'), message: id }),
 );
 const departure: fc.Arbitrary<EnvironmentDeparture> = fc.oneof(members({ environmentId: id, cause }), members({ environmentId: id, cause, completion }));
-const record: fc.Arbitrary<InvocationRecord> = members({ id, functionName: id, traceId: id, logTail: fc.boolean(), attempt: count, payload: bytes, clientContext: id, replyTo: id, claim: members({ kind: fc.constant('gateway'), bytes: count }) }, ['id', 'payload']).map((change) => invocation(change));
+const record: fc.Arbitrary<InvocationRecord> = members({ id, functionName: id, traceId: id, logTail: fc.boolean(), attempt: count, payload: bytes, clientContext: id, replyTo: id, responseStream: fc.constant(true), claim: members({ kind: fc.constant('gateway'), bytes: count }) }, ['id', 'payload']).map((change) => invocation(change));
 const answer: fc.Arbitrary<Answer> = fc.oneof(
   members({ kind: fc.constantFrom('stop', 'again', 'moved') }),
   members({ kind: fc.constant('invoke'), invocation: record, epoch: count, deliveryId: count }),

@@ -1,10 +1,11 @@
 /** A runtime in another container: it is there before its environment, and speaks to a port that it was told beforehand. */
 import assert from 'node:assert/strict';
 import { createServer, type AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { describe, test, type TestContext } from 'node:test';
 import { systemClock, type Clock } from '../../../platform/clock.ts';
 import type { VersionConfiguration } from '../../../platform/model/function.ts';
-import { startHarness, type Harness, type OpenedEnvironment } from './harness.ts';
+import { invocation, startHarness, type Harness, type OpenedEnvironment } from './harness.ts';
 
 const IMAGE: Partial<VersionConfiguration> & { readonly folder: string } = { folder: 'node-handlers', image: { uri: 'registry.example/team/function:1' }, runtime: '', handler: '' };
 const LOG_STREAM = '2026/01/01/[1]known';
@@ -61,6 +62,22 @@ describe('a runtime in another container', () => {
     await environment.departure;
     await harness.worker.stop();
     assert.equal(await again, 'cut off', 'when the worker ends, and no earlier');
+  });
+
+  test('streams its response to a caller that takes a stream', async (t) => {
+    const { harness, api, open } = await beside(t);
+    const next = fetch(`${api}/invocation/next`);
+    await harness.worker.ready;
+    const environment = await open();
+    await environment.polled();
+    const record = invocation({}, { responseStream: true });
+    environment.assign({ kind: 'invoke', invocation: record, epoch: 1, deliveryId: 1 });
+    await next;
+    const posted = fetch(`${api}/invocation/${record.id}/response`, { method: 'POST', headers: { 'Lambda-Runtime-Function-Response-Mode': 'streaming' }, body: 'streamed' });
+    const { body } = await harness.stream(record.id);
+    assert.equal((await buffer(body)).toString(), 'streamed');
+    assert.equal(body.outcome?.kind, 'success');
+    assert.equal((await posted).status, 202);
   });
 
   test('that says why it cannot be initialised fails the invocation with that', async (t) => {

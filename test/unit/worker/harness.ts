@@ -12,7 +12,7 @@ import type { ExecutionSpec } from '../../../platform/model/execution-spec.ts';
 import type { VersionConfiguration } from '../../../platform/model/function.ts';
 import type { InvocationRecord } from '../../../platform/model/invocation.ts';
 import type { Assignment, ControllerLink, EnvironmentDeparture, EnvironmentPoll } from '../../../platform/protocol/controller-link.ts';
-import type { Reply } from '../../../platform/protocol/reply.ts';
+import type { Reply, StreamedReply } from '../../../platform/protocol/reply.ts';
 import { createLogger } from '../../../platform/telemetry/logger.ts';
 import { startWorker, type ContainerSettings, type Worker } from '../../../worker/start.ts';
 
@@ -38,6 +38,8 @@ export interface Harness {
   /** Invokes: resolves to the reply and, once polled or gone, what followed. */
   invoke(environment: OpenedEnvironment, payload: unknown, options?: Partial<InvocationRecord>): Promise<Extract<Reply, { kind: 'success' | 'functionError' }>>;
   reply(invocationId: string): Promise<Reply>;
+  /** The beginning of a response that is streamed. */
+  stream(invocationId: string): Promise<StreamedReply>;
 }
 
 export function invocation(payload: unknown, options: Partial<InvocationRecord> = {}): InvocationRecord {
@@ -85,6 +87,12 @@ export async function startHarness(test: Pick<TestContext, 'after'>, overrides: 
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-worker-'));
   const lines: LogEvent[] = [];
   const replies = new Map<string, PromiseWithResolvers<Reply>>();
+  const streams = new Map<string, PromiseWithResolvers<StreamedReply>>();
+  const streamTo = (id: string): PromiseWithResolvers<StreamedReply> => {
+    let waiting = streams.get(id);
+    if (waiting === undefined) streams.set(id, (waiting = Promise.withResolvers<StreamedReply>()));
+    return waiting;
+  };
   const replyTo = (id: string): PromiseWithResolvers<Reply> => {
     let waiting = replies.get(id);
     if (waiting === undefined) replies.set(id, (waiting = Promise.withResolvers<Reply>()));
@@ -99,7 +107,7 @@ export async function startHarness(test: Pick<TestContext, 'after'>, overrides: 
   const functionLogs = { append: (_group, _stream, events) => void lines.push(...events) } as Partial<FunctionLogs> as FunctionLogs;
   const worker = await startWorker({
     link,
-    replies: { reply: ({ id }, reply) => replyTo(id).resolve(reply) },
+    replies: { reply: ({ id }, reply) => replyTo(id).resolve(reply), stream: ({ id }, streamed) => streamTo(id).resolve(streamed) },
     code: ({ objectKey }) => zipOf(objectKey),
     functionLogs,
     clock: overrides.clock ?? systemClock,
@@ -138,6 +146,7 @@ export async function startHarness(test: Pick<TestContext, 'after'>, overrides: 
       return reply;
     },
     reply: (id) => replyTo(id).promise,
+    stream: (id) => streamTo(id).promise,
   };
 }
 

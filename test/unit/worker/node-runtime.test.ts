@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { buffer } from 'node:stream/consumers';
 import { before, suite, test } from 'node:test';
 import type { EnvironmentPoll } from '../../../platform/protocol/controller-link.ts';
 import { HANDLER_CASES, INIT_CASES } from './node-handlers.ts';
-import { startHarness, type Harness } from './harness.ts';
+import { invocation, startHarness, type Harness } from './harness.ts';
 
 const folder = 'node-handlers';
 
@@ -148,6 +149,23 @@ suite('the Node.js runtime', { concurrency: 2 }, () => {
       assert.equal(own.slice(from, to).filter((message) => message.includes(`\t${id}\tINFO\tline `)).length, lines);
       await environment.polled();
     }
+  });
+
+  test('a response is streamed to a caller that takes a stream', async () => {
+    const ask = async (handler: string): Promise<readonly unknown[]> => {
+      const environment = await harness.open({ folder, handler });
+      await environment.polled();
+      const record = invocation({}, { responseStream: true });
+      environment.assign({ kind: 'invoke', invocation: record, epoch: 1, deliveryId: 1 });
+      const { contentType, body } = await harness.stream(record.id);
+      const text = (await buffer(body)).toString();
+      const polled = await environment.polled();
+      const { outcome } = body;
+      return [contentType, text, outcome?.kind === 'functionError' ? outcome.errorType : outcome?.kind, polled.kind === 'completed' ? polled.completion.outcome : undefined];
+    };
+    assert.deepEqual(await ask('index.streams'), ['application/vnd.awslambda.http-integration-response', `{"statusCode":201,"headers":{"x-a":"b"}}${'\0'.repeat(8)}first {"object":true}`, 'success', 'success']);
+    assert.deepEqual(await ask('index.streamsPlain'), ['text/plain', 'plain stream', 'success', 'success']);
+    assert.deepEqual(await ask('index.streamsThrow'), ['application/octet-stream', 'begun', 'Error', 'functionError']);
   });
 
   test('streamed responses are collected, with the prelude of an HTTP response', async () => {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
+import { pipeline, Readable } from 'node:stream';
 import { suite, test, type TestContext } from 'node:test';
-import { MAX_RESPONSE_BYTES } from '../../../worker/runtime-api/limits.ts';
-import type { CallVerdict, RuntimeCalls, RuntimeResponse, WaitingNext } from '../../../worker/runtime-api/runtime-calls.ts';
+import { MAX_RESPONSE_BYTES, MAX_STREAMED_RESPONSE_BYTES } from '../../../worker/runtime-api/limits.ts';
+import type { CallVerdict, MidstreamError, RuntimeCalls, RuntimeResponse, StreamSink, WaitingNext } from '../../../worker/runtime-api/runtime-calls.ts';
 import { createRuntimeApi } from '../../../worker/runtime-api/server.ts';
 
 const INVOCATION = '/2018-06-01/runtime/invocation';
@@ -22,6 +25,12 @@ class Recorder implements RuntimeCalls {
   }
   mayEnd(): CallVerdict {
     return this.verdict;
+  }
+  /** Where responses are streamed to; collected where there is none. */
+  sink: StreamSink | undefined;
+  stream(id: string, contentType: string | undefined): StreamSink | undefined {
+    if (this.sink !== undefined) this.calls.push(`stream ${id} ${contentType}`);
+    return this.sink;
   }
   response(id: string, response: RuntimeResponse): CallVerdict {
     this.calls.push(`response ${id}`);
@@ -126,6 +135,58 @@ suite('the Runtime API', () => {
     assert.deepEqual({ ...recorder.responses[0], body: recorder.responses[0]?.body.toString() }, { body: 'hello', contentType: 'application/json', streamed: true, midstreamError: { type: 'E', body: error } });
   });
 
+  test('a response is passed on while the runtime streams it', async (context) => {
+    const { recorder, address } = await open(context);
+    const sink = new Sink();
+    recorder.sink = sink;
+    const [host = '', port = ''] = address.split(':');
+    const socket = connect(Number(port), host);
+    socket.write(`POST ${INVOCATION}/a/response HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nLambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n`);
+    await sink.until(5);
+    assert.equal(Buffer.concat(sink.chunks).toString(), 'first');
+    socket.end('4\r\nlast\r\n0\r\nLambda-Runtime-Function-Error-Type: E\r\nLambda-Runtime-Function-Error-Body: e30=\r\n\r\n');
+    const answer: Buffer[] = [];
+    for await (const chunk of socket) answer.push(chunk as Buffer);
+    assert.match(Buffer.concat(answer).toString(), /^HTTP\/1\.1 202 /);
+    assert.deepEqual([recorder.calls, Buffer.concat(sink.chunks).toString(), sink.ends], [['stream a text/plain'], 'firstlast', [{ type: 'E', body: Buffer.from('{}') }]]);
+  });
+
+  test('a runtime writes no faster than its response is taken', async (context) => {
+    const { recorder, url } = await open(context);
+    const sink = new Sink();
+    sink.takes = false;
+    recorder.sink = sink;
+    const total = 32 * 1024 * 1024;
+    const posting = fetch(`${url}${INVOCATION}/a/response`, { method: 'POST', body: Buffer.alloc(total), headers: { 'Lambda-Runtime-Function-Response-Mode': 'streaming' } });
+    await sink.until(1);
+    for (let i = 0; i < 200; i++) await new Promise(setImmediate);
+    assert.equal(sink.chunks.length, 1, 'nothing was read after the first chunk');
+    sink.takes = true;
+    sink.drained();
+    assert.equal((await posting).status, 202);
+    assert.equal(sink.bytes, total);
+  });
+
+  test('a streamed response at the limit is taken, one byte more ends it', async (context) => {
+    const { recorder, url } = await open(context);
+    const part = Buffer.alloc(1024 * 1024, 120);
+    for (const beyond of [0, 1]) {
+      const sink = new Sink();
+      sink.keeps = false;
+      recorder.sink = sink;
+      const body = Readable.from((function* () {
+        for (let bytes = 0; bytes < MAX_STREAMED_RESPONSE_BYTES; bytes += part.length) yield part;
+        if (beyond > 0) yield part.subarray(0, beyond);
+      })());
+      const posting = request(`${url}${INVOCATION}/a/response`, { method: 'POST', headers: { 'Lambda-Runtime-Function-Response-Mode': 'streaming' } });
+      const answered = once(posting, 'response') as Promise<[IncomingMessage]>;
+      pipeline(body, posting, () => undefined);
+      const [response] = await answered;
+      response.resume();
+      assert.deepEqual([response.statusCode, sink.bytes, sink.ends, sink.tooMuch], beyond === 0 ? [202, MAX_STREAMED_RESPONSE_BYTES, [undefined], 0] : [413, MAX_STREAMED_RESPONSE_BYTES, [], 1]);
+    }
+  });
+
   test('an unknown response mode is refused and ends the invocation with an error', async (context) => {
     const { recorder, url } = await open(context);
     const response = await fetch(`${url}${INVOCATION}/a/response`, { method: 'POST', body: 'x', headers: { 'Lambda-Runtime-Function-Response-Mode': 'chunky' } });
@@ -176,6 +237,42 @@ suite('the Runtime API', () => {
     b.close();
   });
 });
+
+/** Takes a streamed response. */
+class Sink implements StreamSink {
+  readonly chunks: Buffer[] = [];
+  bytes = 0;
+  takes = true;
+  keeps = true;
+  readonly ends: (MidstreamError | undefined)[] = [];
+  tooMuch = 0;
+  drained: () => void = () => undefined;
+  #met: { readonly bytes: number; readonly resolve: () => void } | undefined;
+
+  write(chunk: Buffer, drained: () => void): boolean {
+    if (this.keeps) this.chunks.push(chunk);
+    this.bytes += chunk.length;
+    this.drained = drained;
+    if (this.#met !== undefined && this.bytes >= this.#met.bytes) this.#met.resolve();
+    return this.takes;
+  }
+
+  end(failure: MidstreamError | undefined): CallVerdict {
+    this.ends.push(failure);
+    return 'accepted';
+  }
+
+  tooLarge(): CallVerdict {
+    this.tooMuch++;
+    return 'accepted';
+  }
+
+  /** Resolves once it has so many bytes. */
+  until(bytes: number): Promise<void> {
+    if (this.bytes >= bytes) return Promise.resolve();
+    return new Promise((resolve) => (this.#met = { bytes, resolve }));
+  }
+}
 
 /** Sends over a plain socket and reads until `enough`. */
 async function exchange(address: string, writes: readonly string[], enough: (received: string) => boolean): Promise<string> {
