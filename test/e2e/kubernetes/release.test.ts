@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { CloudWatchLogsClient, FilterLogEventsCommand, ResourceNotFoundException } from '@aws-sdk/client-cloudwatch-logs';
-import { CreateFunctionCommand, UpdateFunctionConfigurationCommand, waitUntilFunctionActiveV2, waitUntilFunctionUpdatedV2, type CreateFunctionRequest, type LambdaClient } from '@aws-sdk/client-lambda';
+import { CreateFunctionCommand, InvokeWithResponseStreamCommand, UpdateFunctionConfigurationCommand, waitUntilFunctionActiveV2, waitUntilFunctionUpdatedV2, type CreateFunctionRequest, type LambdaClient } from '@aws-sdk/client-lambda';
 import { CREDENTIALS, inheritedVariables } from '../../support/access.ts';
 import { awsPython } from '../../support/aws-python.ts';
 import { deploy, invoke, result } from '../../support/functions.ts';
@@ -23,6 +23,17 @@ const BURST = 30;
 const KEEP_ALIVE_MS = 6_000;
 
 const SLEEPS = 'exports.handler = async ({ ms = 0 }) => { await new Promise((resolve) => setTimeout(resolve, ms)); return { pod: require("node:os").hostname() }; };';
+/** Writes its second part once somebody has left a mark, who has the first. */
+const STREAMS = `
+exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+  stream.write('first');
+  for (;;) {
+    const { status } = await fetch(process.env.AWS_ENDPOINT_URL + '/marks/go-on');
+    if (status === 200) break;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  stream.end('second');
+});`;
 const EATS = 'exports.handler = async () => { const eaten = []; for (;;) { eaten.push(Buffer.alloc(8 * 1024 * 1024, 1)); await new Promise((resolve) => setTimeout(resolve, 20)); } };';
 const LOOKS = `
 const fs = require('fs');
@@ -104,6 +115,21 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
       }
     });
     logs.destroy();
+  });
+
+  test('a response is streamed to its caller while the function writes it', async () => {
+    await deploy(lambda, { name: 'streams', files: { 'index.js': STREAMS }, Timeout: 30 });
+    const { EventStream: events } = await lambda.send(new InvokeWithResponseStreamCommand({ FunctionName: 'streams' }));
+    assert.ok(events !== undefined);
+    const chunks: string[] = [];
+    for await (const { PayloadChunk: chunk, InvokeComplete: complete } of events) {
+      assert.equal(complete?.ErrorCode, undefined);
+      const text = Buffer.from(chunk?.Payload ?? []).toString();
+      if (text !== '') chunks.push(text);
+      // Only now the function may go on.
+      if (text === 'first') await trial.mark('go-on');
+    }
+    assert.equal(chunks.join(''), 'firstsecond');
   });
 
   test('a function finds no credentials of the platform, no service account, and a root file system that it cannot write', async () => {

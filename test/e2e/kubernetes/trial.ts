@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { LambdaClient } from '@aws-sdk/client-lambda';
-import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import { CreateBucketCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { CREDENTIALS, lambdaClient } from '../../support/access.ts';
 import { deploy } from '../../support/functions.ts';
 import { kubectl, ReleasedSluice } from '../../support/kubernetes.ts';
@@ -67,6 +67,10 @@ export class Trial {
     this.#s3?.destroy();
     process.stderr.write(`\n${this.#table.map((line) => `  ${line}\n`).join('')}`);
     await kubectl('delete', 'namespace', this.release.namespace, this.release.functionsNamespace, '--ignore-not-found', '--wait=false');
+  }
+
+  async mark(name: string): Promise<void> {
+    await this.#s3?.send(new PutObjectCommand({ Bucket: 'marks', Key: name, Body: 'here' }));
   }
 
   async marks(): Promise<ReadonlySet<string>> {
