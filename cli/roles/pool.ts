@@ -46,7 +46,7 @@ export async function openPool({ settings, controller, secret, listener, clock, 
   const pods = await oneLine(
     Pods.open({
       listener, cluster, name: `${configMap}-${controller}`, clock, logger, functionLogs,
-      settings: { maxPods: settings.maxPods, environmentsPerPod, warmPods: warmPods(settings.warmPods), warmPodMemoryMiB: settings.warmPodMemoryMiB },
+      settings: { maxPods: settings.maxPods, maxStartingPods: settings.maxStartingPods, environmentsPerPod, warmPods: warmPods(settings.warmPods), warmPodMemoryMiB: settings.warmPodMemoryMiB },
     }),
   );
   return { pool: pods, fleet: pods.fleet, pods };

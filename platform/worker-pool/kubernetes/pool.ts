@@ -36,6 +36,7 @@ export interface KubernetesPoolOptions {
 
 export interface KubernetesPoolSettings {
   readonly maxPods: number;
+  readonly maxStartingPods: number;
   readonly environmentsPerPod: number;
   /** Pods that wait, by family of runtimes. */
   readonly warmPods: ReadonlyMap<string, number>;
@@ -330,7 +331,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   #carryOut(): void {
     const { clock, settings, cluster } = this.#options;
     const nowMs = clock.now();
-    const plan = planSupply({ needs: this.#needs(), pods: this.#supply(), maxPods: settings.maxPods, environmentsPerPod: settings.environmentsPerPod, nowMs });
+    const plan = planSupply({ needs: this.#needs(), pods: this.#supply(), maxPods: settings.maxPods, maxStartingPods: settings.maxStartingPods, environmentsPerPod: settings.environmentsPerPod, nowMs });
     for (const { environmentId, message } of plan.giveUp) this.fleet.giveUp(environmentId, message);
     if (plan.giveUp.length > 0) this.#planSoon();
     for (const order of plan.create) {

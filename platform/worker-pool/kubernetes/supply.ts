@@ -51,6 +51,8 @@ export interface SupplySnapshot {
   readonly pods: readonly SupplyPod[];
   /** Pods at once, besides those in state `warm`. */
   readonly maxPods: number;
+  /** Pods in state `spare` that may be starting at once: more would only keep each other from it. One that has trouble is not counted. */
+  readonly maxStartingPods: number;
   readonly environmentsPerPod: number;
   readonly nowMs: number;
 }
@@ -87,7 +89,7 @@ export const SPEECHLESS_MS = 30_000;
 
 /** What to do about pods now: pure. What could be placed has been: each need is one for which no worker has room. */
 export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
-  const { needs, nowMs, environmentsPerPod, maxPods } = snapshot;
+  const { needs, nowMs, environmentsPerPod, maxPods, maxStartingPods } = snapshot;
   // One that died before it said anything is bad news for the first that waits for its like.
   const pods = snapshot.pods.filter(({ leaving, death, state, joinedAtMs }) => !leaving && (death === undefined || (state === 'spare' && joinedAtMs === undefined)));
   const reserved = new Map<string, Reservation>();
@@ -98,7 +100,8 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
     if (atMs > nowMs) nextLookAtMs = Math.min(nextLookAtMs, atMs);
     return atMs <= nowMs;
   };
-  let room = maxPods - pods.filter(({ state }) => state !== 'warm').length;
+  const starting = pods.filter(({ state, joinedAtMs, trouble, death, heardAtMs }) => state === 'spare' && joinedAtMs === undefined && trouble === undefined && death === undefined && !lookAt(heardAtMs + START_MAX_MS)).length;
+  let room = Math.min(maxPods - pods.filter(({ state }) => state !== 'warm').length, maxStartingPods - starting);
 
   const awaits = ({ environmentId }: Need, pod: SupplyPod | undefined): void => {
     if (pod === undefined) return;

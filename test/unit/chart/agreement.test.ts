@@ -138,7 +138,7 @@ describe('the chart and the code', { skip: withoutHelm }, () => {
 
   test('defaults are the code\'s', () => {
     const controller = mainContainer(podOf(objects, 'controller'));
-    const pool = ['SLUICE_WARM_PODS', 'SLUICE_WARM_POD_MEMORY_MIB', 'SLUICE_MAX_PODS', 'SLUICE_ENVIRONMENTS_PER_WORKER'];
+    const pool = ['SLUICE_WARM_PODS', 'SLUICE_WARM_POD_MEMORY_MIB', 'SLUICE_MAX_PODS', 'SLUICE_MAX_STARTING_PODS', 'SLUICE_ENVIRONMENTS_PER_WORKER'];
     const defaults = new Map(Object.values(SETTINGS).map((setting) => [setting.variable, setting.defaultText]));
     for (const name of pool) if (defaults.has(name)) assert.equal(variable(controller, name), defaults.get(name), name);
     assert.equal(values.functions['stopPatienceMs'], defaultOf('stopPatienceMs'));

@@ -46,7 +46,7 @@ export async function closeAll(): Promise<void> {
 export async function bench(settings: Partial<KubernetesPoolSettings> = {}, { cluster = new FakePodCluster(), clock = new VirtualClock() }: Partial<Bench> = {}): Promise<Bench> {
   const listener = new FakeListener();
   const pool = await KubernetesPool.open({
-    listener, cluster, clock, name: 'c0', logger: createLogger('silent'), functionLogs: { append: (_group, stream, events) => void printed.push(...events.map(({ message }) => `${stream} ${message}`)) }, gatherMs: 0, settings: { maxPods: 100, environmentsPerPod: 1, warmPods: new Map(), warmPodMemoryMiB: 128, ...settings },
+    listener, cluster, clock, name: 'c0', logger: createLogger('silent'), functionLogs: { append: (_group, stream, events) => void printed.push(...events.map(({ message }) => `${stream} ${message}`)) }, gatherMs: 0, settings: { maxPods: 100, maxStartingPods: 100, environmentsPerPod: 1, warmPods: new Map(), warmPodMemoryMiB: 128, ...settings },
   });
   const made = { pool, listener, cluster, clock };
   benches.push(made);

@@ -29,7 +29,7 @@ const joined: fc.Arbitrary<Omit<SupplyPod, 'name'>> = fc.record({
   heardAtMs: fc.constant(NOW), heardBefore: fc.constant(true), environments: fc.nat(2), emptySinceMs: atMs, vacated: fc.boolean(), madeFor: fc.option(functionId, { nil: undefined }), containerSinceMs: fc.constant(undefined),
 });
 const pods = fc.array(fc.oneof(unheard, joined), { maxLength: 8 }).map((several) => several.map((pod, index): SupplyPod => ({ ...pod, name: `p${index}`, functionId: pod.state === 'serving' ? pod.functionId : undefined })));
-const snapshots: fc.Arbitrary<SupplySnapshot> = fc.record({ needs, pods, maxPods: fc.oneof(fc.nat(8), fc.constant(UNLIMITED)), environmentsPerPod: fc.integer({ min: 1, max: 3 }), nowMs: fc.constant(NOW) });
+const snapshots: fc.Arbitrary<SupplySnapshot> = fc.record({ needs, pods, maxPods: fc.oneof(fc.nat(8), fc.constant(UNLIMITED)), maxStartingPods: fc.oneof(fc.integer({ min: 1, max: 8 }), fc.constant(UNLIMITED)), environmentsPerPod: fc.integer({ min: 1, max: 3 }), nowMs: fc.constant(NOW) });
 
 function always(what: string, holds: (snapshot: SupplySnapshot, plan: SupplyPlan) => void): void {
   test(what, () => fc.assert(fc.property(snapshots, (snapshot) => holds(snapshot, planSupply(snapshot))), { numRuns: 1_000 }));
@@ -85,7 +85,7 @@ always('what is removed alive was nothing that a need waited for: without it all
 
 /** Carries out a plan and makes another: no pod is made or resized by it. */
 function leavesNothingToMake(snapshot: SupplySnapshot): void {
-  const unlimited = { ...snapshot, maxPods: UNLIMITED };
+  const unlimited = { ...snapshot, maxPods: UNLIMITED, maxStartingPods: UNLIMITED };
   const { create, resize } = planSupply(after(unlimited, planSupply(unlimited)));
   assert.deepEqual({ create, resize }, { create: [], resize: [] });
 }
@@ -104,7 +104,7 @@ always('no more is made than waits and does not wait for what comes', (snapshot)
   const { environmentsPerPod } = snapshot;
   const alike = snapshot.needs.map((one): Need => ({ ...one, functionId: 'f', family: 'nodejs', size: { memoryMiB: 128, tmpMiB: 512 } }));
   const coming = snapshot.pods.filter(({ family: of, joinedAtMs, heardAtMs, functionId: its, leaving, death, state }) => of === 'nodejs' && heardAtMs + (its === undefined ? START_MAX_MS : JOIN_MS) > NOW && joinedAtMs === undefined && (its ?? 'f') === 'f' && !leaving && (death === undefined || state === 'spare'));
-  const { create } = planSupply({ ...snapshot, maxPods: UNLIMITED, needs: alike, pods: coming });
+  const { create } = planSupply({ ...snapshot, maxPods: UNLIMITED, maxStartingPods: UNLIMITED, needs: alike, pods: coming });
   assert.equal(create.length, Math.max(0, Math.ceil(alike.length / environmentsPerPod) - coming.length));
 });
 

@@ -37,8 +37,8 @@ interface Case extends Partial<SupplySnapshot> {
 }
 
 /** For which function a pod is made is that of the need for which it is. */
-function plan({ needs = [], pods = [], maxPods = 10, environmentsPerPod = 1, nowMs = NOW }: Partial<SupplySnapshot>): Planned {
-  const planned = planSupply({ needs, pods, maxPods, environmentsPerPod, nowMs });
+function plan({ needs = [], pods = [], maxPods = 10, maxStartingPods = 10, environmentsPerPod = 1, nowMs = NOW }: Partial<SupplySnapshot>): Planned {
+  const planned = planSupply({ needs, pods, maxPods, maxStartingPods, environmentsPerPod, nowMs });
   for (const { environmentId, functionId } of planned.create) assert.equal(functionId, needs.find((one) => one.environmentId === environmentId)?.functionId);
   return { ...planned, create: planned.create.map(({ environmentId, family, size }) => ({ environmentId, family, size })), resize: planned.resize.map(({ name, size }) => ({ name, size })) };
 }
@@ -113,6 +113,8 @@ table('the limit', [
   { what: 'warm pods do not count', maxPods: 1, needs: [need('a')], pods: [warm('p', { family: 'python', joinedAtMs: NOW })], plan: { create: [order('a')] } },
   { what: 'pods that leave do not count', maxPods: 1, needs: [need('a')], pods: [serving('p', 'g', { leaving: true })], plan: { create: [order('a')] } },
   { what: 'more than there may be are no room', maxPods: 1, needs: [need('a')], pods: ['p', 'q'].map((name) => serving(name, 'g', { joinedAtMs: NOW, environments: 1 })) },
+  { what: 'no more start at once than may', maxStartingPods: 2, needs: ['a', 'b', 'c'].map((id) => need(id)), pods: [pod('p')], plan: { create: [order('b')] } },
+  { what: 'one that cannot start keeps no other from it', maxStartingPods: 1, needs: [need('a'), need('b', { functionId: 'g' })], pods: [pod('p', { madeFor: 'f', trouble: NO_NODE })], plan: { create: [order('b')], nextLookAtMs: NOW + UNSCHEDULABLE_PATIENCE_MS } },
   { what: 'a need that shares what is made is served behind one that has no room', maxPods: 1, environmentsPerPod: 2, needs: [need('a'), need('b', { functionId: 'g' }), need('c')], plan: { create: [order('a')] } },
 ]);
 
