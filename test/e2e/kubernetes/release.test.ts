@@ -63,7 +63,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
 
   before(async () => {
     const tag = await images();
-    await trial.install([`image.tag=${tag}`, ...SMALL, `settings.SLUICE_KEEP_ALIVE_MIN_MS=${KEEP_ALIVE_MS}`, `settings.SLUICE_KEEP_ALIVE_MAX_MS=${KEEP_ALIVE_MS}`]);
+    await trial.install([`image.tag=${tag}`, ...SMALL, 'functions.maxStartingPods=8', `settings.SLUICE_KEEP_ALIVE_MIN_MS=${KEEP_ALIVE_MS}`, `settings.SLUICE_KEEP_ALIVE_MAX_MS=${KEEP_ALIVE_MS}`]);
     ({ lambda } = trial);
     await deploy(lambda, { name: 'sleeps', files: { 'index.js': SLEEPS }, Timeout: 60 });
   });

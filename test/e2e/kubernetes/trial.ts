@@ -12,7 +12,7 @@ const DEADLINE_MS = 60_000;
 
 /** Settings with which a whole Sluice fits on a small machine. */
 export const SMALL = [
-  'persistence.enabled=false', 'gateway.replicas=2', 'controller.replicas=2', 'functions.warmPodMemoryMiB=128', 'functions.maxStartingPods=8', 'functions.resources.requests.cpu=5m', 'gateway.resources.requests.cpu=20m',
+  'persistence.enabled=false', 'gateway.replicas=2', 'controller.replicas=2', 'functions.warmPodMemoryMiB=128', 'functions.resources.requests.cpu=5m', 'gateway.resources.requests.cpu=20m',
   'controller.resources.requests.cpu=20m', 'kafka.bundled.resources.requests.cpu=20m', 's3.bundled.resources.requests.cpu=20m',
 ] as const;
 
