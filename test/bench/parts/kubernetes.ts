@@ -81,14 +81,15 @@ async function measure(release: ReleasedSluice, lambda: LambdaClient, tag: strin
   say(`from nothing to ${BURST}`);
   await deploy(lambda, { name: 'holds', Timeout: 60, files: { 'index.js': HOLDS } });
   await nothing();
+  const podsBefore = await release.controllerMetric('sluice_pod_changes_total{change="created"}');
   const requestsBefore = await release.controllerMetric('sluice_kubernetes_requests_total');
   const startedAt = Date.now();
   const began = await Promise.all(Array.from({ length: BURST }, async () => Number(await answerOf(release.url, 'holds', { ms: BURST_HOLD_MS })) - startedAt));
   await nothing();
-  const pods = await release.controllerMetric('sluice_pod_changes_total{change="created"}');
+  const pods = (await release.controllerMetric('sluice_pod_changes_total{change="created"}')) - podsBefore;
   const requests = (await release.controllerMetric('sluice_kubernetes_requests_total')) - requestsBefore;
   const times = (name: string, values: readonly number[], floor: readonly number[] | undefined) => ({ name, values: [median(values), percentile(values, 0.9), floor === undefined ? undefined : median(values) / median(floor)] });
-  const perPod = requests / Math.max(1, pods - STARTS);
+  const perPod = requests / Math.max(1, pods);
   return {
     tables: [
       {

@@ -11,6 +11,8 @@ export interface FaultRow {
   readonly executed: number;
   /** Events that ran more than once. */
   readonly duplicates: number;
+  /** When each of these ran last, in milliseconds since the epoch. */
+  readonly repeatedAtMs: readonly number[];
   readonly syncAnswered: number;
   readonly clientErrors: string;
   /** From the fault to the last error that a client saw. */
@@ -65,13 +67,14 @@ export async function runFault({ fault, observer, gateways, functionName, perSec
   const row = rowOf(fault, report, injectedAt, {
     executed: report.accepted.filter((mark) => times.has(mark)).length,
     duplicates: repeated.length,
+    repeatedAtMs: repeated.map(([mark]) => Math.max(...observer.sightings.filter((sighting) => sighting.mark === mark).map(({ atMs }) => atMs ?? 0))),
   });
   assert.equal(row.executed, row.accepted, `${fault}: every event that was answered 202 ran`);
   assert.equal(report.late, 0, `${fault}: every sync caller had an answer within ${deadlineMs} ms; the slowest took ${report.slowestSyncMs.toFixed(0)} ms`);
   return row;
 }
 
-function rowOf(fault: string, report: LoadReport, injectedAt: number, counts: { readonly executed: number; readonly duplicates: number }): FaultRow {
+function rowOf(fault: string, report: LoadReport, injectedAt: number, counts: Pick<FaultRow, 'executed' | 'duplicates' | 'repeatedAtMs'>): FaultRow {
   return {
     fault,
     sent: report.sent,
