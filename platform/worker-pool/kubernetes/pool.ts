@@ -184,6 +184,8 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
   roomFor({ worker, room }: WorkerSession, spec: ExecutionSpec): WorkerRoom {
     const known = this.#pods.get(worker);
     if (known === undefined || known.seen.leaving || known.removing || known.seen.death !== undefined || known.seen.container?.exit !== undefined) return NO_ROOM;
+    // The container of an image holds one environment's state, and goes with it.
+    if (known.seen.container !== undefined && known.functionId !== undefined) return NO_ROOM;
     const functionId = functionIdOf(spec);
     if (known.seen.family !== familyOf(spec) || (known.functionId ?? functionId) !== functionId || spec.configuration.ephemeralStorageMiB > known.seen.size.tmpMiB) return NO_ROOM;
     return { maxEnvironments: known.seen.container === undefined ? Math.min(room.maxEnvironments, this.#options.settings.environmentsPerPod) : 1, maxMemoryMiB: known.seen.size.memoryMiB };

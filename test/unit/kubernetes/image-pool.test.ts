@@ -5,7 +5,7 @@ import { imageFamily } from '../../../platform/worker-pool/kubernetes/image-pod.
 import type { PodOrder } from '../../../platform/worker-pool/kubernetes/pod-cluster.ts';
 import { SPEECHLESS_MS } from '../../../platform/worker-pool/kubernetes/supply.ts';
 import { specOf } from '../../support/fleet-listener.ts';
-import { ADDRESS, bench, closeAll, join, pass, printed, settle, told, type Bench } from './pools.ts';
+import { ADDRESS, bench, closeAll, join, opened, pass, printed, settle, told, type Bench } from './pools.ts';
 
 afterEach(closeAll);
 
@@ -127,6 +127,18 @@ test('a container that ends is told to its worker, which answers for what ran in
   made.pool.fleet.departed(session, { environmentId: 'e1', cause: { kind: 'failed' } });
   await settle();
   assert.deepEqual(made.cluster.removed, [name]);
+});
+
+test('a pod whose environment has ended is not given another one in the moment before it goes', async () => {
+  const made = await bench();
+  const { name } = await ordered(made);
+  made.cluster.show(name, { address: ADDRESS, container: RUNNING });
+  const session = await join(made, name);
+  made.pool.fleet.departed(session, { environmentId: 'e1', cause: { kind: 'failed' } });
+  made.pool.start('e2', IMAGE);
+  await settle();
+  assert.deepEqual(await opened(session), ['e1']);
+  assert.equal(made.cluster.created.length, 2);
 });
 
 test('a container that ends before it has said anything is the error of whoever waits for it', async () => {
