@@ -142,7 +142,7 @@ export const SETTINGS: SettingsTable = {
   warmPods: text('SLUICE_WARM_PODS', 'nodejs=1,python=1', 'Pods that wait for a function, for each family of runtimes.', /^(|[a-z]+=\d{1,4}(,[a-z]+=\d{1,4})*)$/, 'families with a number each, such as nodejs=2,python=1'),
   warmPodMemoryMiB: integer('SLUICE_WARM_POD_MEMORY_MIB', 512, 128, 10_240, 'MemorySize of functions that waiting pods have memory for; one that needs more has its pod resized or gets another.'),
   maxPods: integer('SLUICE_MAX_PODS', 100, 1, 100_000, 'Worker pods at once, besides those that wait for any function.'),
-  maxStartingPods: integer('SLUICE_MAX_STARTING_PODS', 32, 1, 10_000, 'Worker pods that may be starting at once: a start takes its node half a second of a core, and those beyond what the nodes can do keep each other, and the functions at work, from it.'),
+  maxStartingPods: integer('SLUICE_MAX_STARTING_PODS', 32, 1, 10_000, 'Worker pods that may be starting at once: those beyond what the nodes can do keep each other, and the functions at work, from the processor.'),
   environmentsPerWorker: integer('SLUICE_ENVIRONMENTS_PER_WORKER', 1, 1, 1_000, 'Environments of its function that a worker pod may hold; its memory is for as many.'),
 };
 

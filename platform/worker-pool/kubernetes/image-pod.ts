@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { V1Container, V1Pod, V1Secret } from '@kubernetes/client-node';
 import { SETTINGS } from '../../configuration/settings.ts';
-import { functionIdOf, type ExecutionSpec } from '../../model/execution-spec.ts';
+import type { ExecutionSpec } from '../../model/execution-spec.ts';
 import { functionVariables } from '../../model/function-variables.ts';
 import type { ContainerImage } from '../../model/function.ts';
 import { DRAINED_PATH } from '../../protocol/wire/messages.ts';
@@ -36,7 +36,7 @@ export function imagePod(pool: PoolIdentity, order: ImagePodOrder): V1Pod {
     metadata: {
       ...metadata,
       labels: { ...metadata?.labels, ...functionLabels(functionSpec) },
-      annotations: { ...metadata?.annotations, [ANNOTATION.logStream]: logStream, [ANNOTATION.imageOf]: functionIdOf(functionSpec) },
+      annotations: { ...metadata?.annotations, [ANNOTATION.logStream]: logStream },
     },
     spec: { ...spec, restartPolicy: 'Never', containers: spec.containers.flatMap((container) => (container === worker ? [workerBeside(worker, logStream), function_] : [container])) },
   };

@@ -20,9 +20,7 @@ export const LABEL = {
 export const ANNOTATION = {
   /** Of the one function that the pod may run, as `functionIdOf` names it. */
   functionId: 'sluice.dev/function-id',
-  /** The same of a pod that was made with the container image of that function, whether it has been given it yet or not. */
-  imageOf: 'sluice.dev/image-of',
-  /** Of such a pod: where what its function prints is written. */
+  /** Of a pod that was made with a function's container image: where what its function prints is written. */
   logStream: 'sluice.dev/log-stream',
 } as const;
 

@@ -188,7 +188,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     if (known.seen.container !== undefined && known.functionId !== undefined) return NO_ROOM;
     const functionId = functionIdOf(spec);
     if (known.seen.family !== familyOf(spec) || (known.functionId ?? functionId) !== functionId || spec.configuration.ephemeralStorageMiB > known.seen.size.tmpMiB) return NO_ROOM;
-    return { maxEnvironments: known.seen.container === undefined ? Math.min(room.maxEnvironments, this.#options.settings.environmentsPerPod) : 1, maxMemoryMiB: known.seen.size.memoryMiB };
+    return { maxEnvironments: Math.min(room.maxEnvironments, this.#options.settings.environmentsPerPod), maxMemoryMiB: known.seen.size.memoryMiB };
   }
 
   placed({ worker }: WorkerSession, spec: ExecutionSpec): void {
