@@ -65,6 +65,8 @@ export class Observer {
         () => response.destroy(),
       );
     });
+    // A connection is never closed for being idle: a function that reports on it in that very moment would fail for it.
+    server.keepAliveTimeout = 0;
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const close = async (): Promise<void> => {

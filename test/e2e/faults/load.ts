@@ -58,7 +58,7 @@ export async function steadyLoad({ gateways, functionName, perSec, deadlineMs, s
       if (sync && status === 200 && !functionError) syncAnswered++;
       else if (!sync && status === 202) accepted.push(mark);
       else {
-        failed(`${status}${functionError ? ' function error' : ''} ${/"(?:m|M)essage":"([^"]{0,60})/.exec(body)?.[1] ?? ''}`.trim());
+        failed(`${status}${functionError ? ' function error' : ''} ${/"(?:errorM|m|M)essage":"([^"]{0,60})/.exec(body)?.[1] ?? ''}`.trim());
         if (!sync) unknown.push(mark);
       }
     } catch (error) {
