@@ -1,6 +1,7 @@
 import type { ExecutionSpec } from '../../platform/model/execution-spec.ts';
 import type { HeldEnvironment } from '../../platform/protocol/controller-link.ts';
 import type { Environments } from './environments.ts';
+import { measuredDuration, measuredStart } from './estimates.ts';
 import type { Functions } from './functions.ts';
 import type { Ledger } from './ledger.ts';
 import type { Target } from './messages.ts';
@@ -28,11 +29,15 @@ export class Handover {
   }
 
   /** An earlier owner's environment: starting until it polls, or busy with what it runs. */
-  adopt({ environmentId, spec, running }: HeldEnvironment, target: Target): void {
+  adopt({ environmentId, spec, running, measured }: HeldEnvironment, target: Target): void {
     const { environments, functions, revise, isDraining, nextSequence } = this.parts;
     if (environments.get(environmentId) !== undefined) return;
     const version = functions.version(spec, target.spec, target.reservedConcurrency);
     if (version.spec.id !== target.spec.id || version.deleted) revise(version, target.spec);
+    if (measured !== undefined) {
+      measuredStart(version.estimates, measured.startMs);
+      if (measured.durationMs !== undefined) measuredDuration(version.estimates, measured.durationMs);
+    }
     const environment = environments.adopt(environmentId, version, spec, nextSequence());
     if (running !== undefined) this.goOn(environment, running);
     else if (spec.id !== version.spec.id || isDraining()) environments.stop(environment);

@@ -78,6 +78,8 @@ export interface HeldEnvironment {
     readonly deliveryId: number;
     readonly ranMs: number;
   };
+  /** What its start took, from the wish for it to its first poll, and its last invocation: so a new owner knows what the former one had learnt. Absent before its first poll. */
+  readonly measured?: { readonly startMs: number; readonly durationMs?: number };
 }
 
 export type Assignment =

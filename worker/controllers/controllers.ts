@@ -235,7 +235,7 @@ export class Controllers implements ControllerLink {
   #carryOut(from: ControllerSession, instruction: Instruction): void {
     switch (instruction.do) {
       case 'open':
-        this.#openEnvironment(from, instruction.environmentId, instruction.spec);
+        this.#openEnvironment(from, instruction);
         return;
       case 'close':
         if (this.#environments.get(instruction.environmentId)?.home === from) this.#host?.close(instruction.environmentId);
@@ -254,7 +254,7 @@ export class Controllers implements ControllerLink {
     }
   }
 
-  #openEnvironment(from: ControllerSession, environmentId: string, spec: HeldEnvironmentState['spec']): void {
+  #openEnvironment(from: ControllerSession, { environmentId, spec, waitedMs = 0 }: Extract<Instruction, { do: 'open' }>): void {
     if (this.#environments.has(environmentId)) return;
     const { room } = this.#options;
     const present = [...this.#environments.values()].filter(({ departure }) => departure === undefined);
@@ -265,7 +265,7 @@ export class Controllers implements ControllerLink {
       return;
     }
     this.#functionId = functionIdOf(spec);
-    this.#environments.set(environmentId, new HeldEnvironmentState(spec, from, from.epochs.get(partitionFor(spec, from.partitions)) ?? 0));
+    this.#environments.set(environmentId, new HeldEnvironmentState(spec, from, from.epochs.get(partitionFor(spec, from.partitions)) ?? 0, waitedMs));
     this.#host?.open(environmentId, spec);
     // The others may use nothing of it now, and need not find that out by being sent back.
     if (this.#options.dedicated) this.#shareAnew();

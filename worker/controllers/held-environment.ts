@@ -34,11 +34,15 @@ export class HeldEnvironmentState {
   #running: HeldEnvironment['running'] | undefined;
   #startedAt = 0;
   #polls = 0;
+  readonly #wishedAt: number;
+  #measured: HeldEnvironment['measured'];
 
-  constructor(spec: ExecutionSpec, home: ControllerSession, epoch: number) {
+  /** `waitedMs`: how long ago the environment was wished for. */
+  constructor(spec: ExecutionSpec, home: ControllerSession, epoch: number, waitedMs: number) {
     this.spec = spec;
     this.home = home;
     this.epoch = epoch;
+    this.#wishedAt = performance.now() - waitedMs;
   }
 
   /** It is running what it was given. */
@@ -47,6 +51,8 @@ export class HeldEnvironmentState {
   }
 
   polls(poll: EnvironmentPoll, resolve: (assignment: Assignment) => void): void {
+    this.#measured ??= { startMs: Math.round(performance.now() - this.#wishedAt) };
+    if (poll.kind === 'completed' && poll.completion.outcome !== 'notRun') this.#measured = { ...this.#measured, durationMs: poll.completion.durationMs };
     this.pending = { poll, number: this.#polls++, resolve, taken: false };
   }
 
@@ -76,8 +82,11 @@ export class HeldEnvironmentState {
 
   /** As a controller that claims it is told of it. */
   report(environmentId: string): HeldEnvironment {
-    const running = this.#running;
-    return { environmentId, spec: this.spec, ...(running === undefined ? {} : { running: { ...running, ranMs: Math.round(performance.now() - this.#startedAt) } }) };
+    return {
+      environmentId, spec: this.spec,
+      ...(this.#running === undefined ? {} : { running: { ...this.#running, ranMs: Math.round(performance.now() - this.#startedAt) } }),
+      ...(this.#measured === undefined ? {} : { measured: this.#measured }),
+    };
   }
 
   /**

@@ -14,6 +14,8 @@ export interface StartsSnapshot {
 
 export interface EnvironmentComingUp {
   readonly startedAtMs: number;
+  /** It is there since an earlier owner of the function, and polls here any moment. */
+  readonly adopted: boolean;
 }
 
 export interface EnvironmentInUse {
@@ -55,10 +57,10 @@ export function startsWanted(snapshot: StartsSnapshot): StartsDecision {
   const startMs = Math.max(snapshot.startMs, MIN_START_MS);
   let taken = 0;
   let soonestMs = Infinity;
-  for (const { startedAtMs } of snapshot.comingUp) {
+  for (const { startedAtMs, adopted } of snapshot.comingUp) {
     const elapsedMs = snapshot.nowMs - startedAtMs;
-    const lateInMs = LATE_START * startMs - elapsedMs;
-    const ahead = lateInMs > 0 ? Math.floor(elapsedMs / meanMs) : 0;
+    const lateInMs = (adopted ? startMs : LATE_START * startMs) - elapsedMs;
+    const ahead = lateInMs > 0 ? Math.floor((adopted ? lateInMs : elapsedMs) / meanMs) : 0;
     if (ahead === 0) continue;
     taken += ahead;
     if (lateInMs < soonestMs) soonestMs = lateInMs;

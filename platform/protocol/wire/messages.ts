@@ -61,7 +61,8 @@ export interface SessionGrant {
 }
 
 export type Instruction =
-  | { readonly do: 'open'; readonly environmentId: string; readonly spec: ExecutionSpec }
+  /** `waitedMs`: how long ago it was wished for. Absent: a moment ago. */
+  | { readonly do: 'open'; readonly environmentId: string; readonly spec: ExecutionSpec; readonly waitedMs?: number }
   | { readonly do: 'close'; readonly environmentId: string }
   | { readonly do: 'expect'; readonly spec: ExecutionSpec }
   /** The runtime in the container beside the worker has ended, which only the pod's cluster sees. */

@@ -27,6 +27,8 @@ interface FleetEnvironment {
   readonly id: string;
   readonly spec: ExecutionSpec;
   readonly polls: EnvironmentPolls;
+  /** When it was wished for, or known of. */
+  readonly sinceMs: number;
   /** Undefined while no worker has room for it. */
   session: WorkerSession | undefined;
   /** Workers that have sent it back, having no room for it any more. */
@@ -108,7 +110,7 @@ export class Fleet implements WorkerPool {
   // What the controller wants
 
   start(environmentId: string, spec: ExecutionSpec): void {
-    const environment: FleetEnvironment = { id: environmentId, spec, polls: new EnvironmentPolls(this.#options.listener, this.#options.clock), session: undefined, refusals: 0, stopped: false };
+    const environment: FleetEnvironment = { id: environmentId, spec, polls: new EnvironmentPolls(this.#options.listener, this.#options.clock), sinceMs: this.#options.clock.now(), session: undefined, refusals: 0, stopped: false };
     this.#environments.set(environmentId, environment);
     if (this.#closed !== undefined) {
       queueMicrotask(() => this.#gone(environment, { environmentId, cause: { kind: 'cannotStart', message: 'The worker pool is closed.' } }));
@@ -296,7 +298,7 @@ export class Fleet implements WorkerPool {
     if (this.closed || !session.live) return false;
     const { listener, clock } = this.#options;
     // Entered before the controller hears of it: it may want to stop it at once.
-    const environment: FleetEnvironment = { id: held.environmentId, spec: held.spec, polls: new EnvironmentPolls(listener, clock, { busy: held.running !== undefined }), session: undefined, refusals: 0, stopped: false };
+    const environment: FleetEnvironment = { id: held.environmentId, spec: held.spec, polls: new EnvironmentPolls(listener, clock, { busy: held.running !== undefined }), sinceMs: clock.now(), session: undefined, refusals: 0, stopped: false };
     this.#settleOn(environment, session);
     environment.adopting = this.#ask(environment, held);
     return environment.adopting;
@@ -409,7 +411,7 @@ export class Fleet implements WorkerPool {
       if (chosen === undefined) continue;
       this.#unplaced.delete(environment);
       this.#settleOn(environment, chosen);
-      chosen.instruct({ do: 'open', environmentId: environment.id, spec: environment.spec });
+      chosen.instruct({ do: 'open', environmentId: environment.id, spec: environment.spec, waitedMs: this.#options.clock.now() - environment.sinceMs });
     }
   }
 

@@ -9,7 +9,7 @@ import { GIVE_WAY_AFTER_MS, givesWay } from '../../../controller/scheduler/decis
 import { keepAliveMs } from '../../../controller/scheduler/decisions/keep-alive.ts';
 import { isCurrent, isDuplicate, leaseEndMs, startEndMs } from '../../../controller/scheduler/decisions/ownership.ts';
 import { afterBackOff, afterFailure, isExpired } from '../../../controller/scheduler/decisions/retry.ts';
-import { startsWanted, type EnvironmentInUse } from '../../../controller/scheduler/decisions/starts.ts';
+import { startsWanted, type EnvironmentComingUp, type EnvironmentInUse } from '../../../controller/scheduler/decisions/starts.ts';
 
 const RESERVED = 'ReservedFunctionConcurrentInvocationLimitExceeded';
 const ACCOUNT = 'ConcurrentInvocationLimitExceeded';
@@ -38,7 +38,8 @@ test('admission: a slot is given while function, account and unreserved pool hav
 test('starts: one per waiting invocation, less what environments in use take before a start would be ready', () => {
   const began = (agoMs: number): EnvironmentInUse => ({ startedWorkAtMs: 1_000 - agoMs, respondedAtMs: undefined });
   const answered = (agoMs: number): EnvironmentInUse => ({ startedWorkAtMs: 0, respondedAtMs: 1_000 - agoMs });
-  const table: [string, { waiting: number; starting: number; comingUp?: { startedAtMs: number }[]; meanDurationMs: number; inUse: EnvironmentInUse[] }, number][] = [
+  const coming = (startedAtMs: number, adopted = false): EnvironmentComingUp => ({ startedAtMs, adopted });
+  const table: [string, { waiting: number; starting: number; comingUp?: EnvironmentComingUp[]; meanDurationMs: number; inUse: EnvironmentInUse[] }, number][] = [
     ['nothing waits', { waiting: 0, starting: 0, meanDurationMs: 50, inUse: [] }, 0],
     ['nobody is there', { waiting: 3, starting: 0, meanDurationMs: 50, inUse: [] }, 3],
     ['some start already', { waiting: 3, starting: 2, meanDurationMs: 50, inUse: [] }, 1],
@@ -51,12 +52,16 @@ test('starts: one per waiting invocation, less what environments in use take bef
     ['one that is a little late', { waiting: 1, starting: 0, meanDurationMs: 10, inUse: [began(20)] }, 0],
     ['short work: one takes many', { waiting: 9, starting: 0, meanDurationMs: 10, inUse: [began(0)] }, 0],
     ['short work: but not that many', { waiting: 14, starting: 0, meanDurationMs: 10, inUse: [began(0)] }, 4],
-    ['one that starts is ahead by what it takes until then', { waiting: 4, starting: 1, comingUp: [{ startedAtMs: 940 }], meanDurationMs: 20, inUse: [] }, 0],
-    ['but by no more', { waiting: 5, starting: 1, comingUp: [{ startedAtMs: 940 }], meanDurationMs: 20, inUse: [] }, 1],
-    ['one that has just begun is ahead by nothing', { waiting: 4, starting: 1, comingUp: [{ startedAtMs: 1_000 }], meanDurationMs: 20, inUse: [] }, 3],
-    ['one that starts for long work is ahead by nothing', { waiting: 4, starting: 1, comingUp: [{ startedAtMs: 940 }], meanDurationMs: 100, inUse: [] }, 3],
-    ['one whose start takes twice as long as others is not counted on', { waiting: 4, starting: 1, comingUp: [{ startedAtMs: 800 }], meanDurationMs: 20, inUse: [] }, 3],
-    ['those that start and those in use', { waiting: 8, starting: 1, comingUp: [{ startedAtMs: 940 }], meanDurationMs: 20, inUse: [answered(0)] }, 0],
+    ['one that starts is ahead by what it takes until then', { waiting: 4, starting: 1, comingUp: [coming(940)], meanDurationMs: 20, inUse: [] }, 0],
+    ['but by no more', { waiting: 5, starting: 1, comingUp: [coming(940)], meanDurationMs: 20, inUse: [] }, 1],
+    ['one that has just begun is ahead by nothing', { waiting: 4, starting: 1, comingUp: [coming(1_000)], meanDurationMs: 20, inUse: [] }, 3],
+    ['one that starts for long work is ahead by nothing', { waiting: 4, starting: 1, comingUp: [coming(940)], meanDurationMs: 100, inUse: [] }, 3],
+    ['one whose start takes twice as long as others is not counted on', { waiting: 4, starting: 1, comingUp: [coming(800)], meanDurationMs: 20, inUse: [] }, 3],
+    ['one that was adopted polls at once, and is ahead by a whole start', { waiting: 6, starting: 1, comingUp: [coming(1_000, true)], meanDurationMs: 20, inUse: [] }, 0],
+    ['but by no more', { waiting: 7, starting: 1, comingUp: [coming(1_000, true)], meanDurationMs: 20, inUse: [] }, 1],
+    ['one that was adopted and does not poll is counted on less and less', { waiting: 6, starting: 1, comingUp: [coming(950, true)], meanDurationMs: 20, inUse: [] }, 3],
+    ['and then no more', { waiting: 6, starting: 1, comingUp: [coming(900, true)], meanDurationMs: 20, inUse: [] }, 5],
+    ['those that start and those in use', { waiting: 8, starting: 1, comingUp: [coming(940)], meanDurationMs: 20, inUse: [answered(0)] }, 0],
   ];
   for (const [name, snapshot, expected] of table) assert.equal(startsWanted({ comingUp: [], ...snapshot, startMs: 100, nowMs: 1_000 }).count, expected, name);
 });
@@ -69,7 +74,7 @@ test('starts: what was left to expectation is looked at again', () => {
 
 test('starts: never more than invocations wait, whatever was measured', () => {
   const environment = fc.record({ startedWorkAtMs: fc.double({ min: 0, max: 1_000, noNaN: true }), respondedAtMs: fc.option(fc.double({ min: 0, max: 1_000, noNaN: true }), { nil: undefined }) });
-  const snapshot = fc.record({ waiting: fc.nat(1_000), starting: fc.nat(100), comingUp: fc.array(fc.record({ startedAtMs: fc.double({ min: 0, max: 1_000, noNaN: true }) }), { maxLength: 20 }), meanDurationMs: fc.double({ min: 0, max: 1e6, noNaN: true }), startMs: fc.double({ min: 0, max: 1e6, noNaN: true }), inUse: fc.array(environment, { maxLength: 20 }) });
+  const snapshot = fc.record({ waiting: fc.nat(1_000), starting: fc.nat(100), comingUp: fc.array(fc.record({ startedAtMs: fc.double({ min: 0, max: 1_000, noNaN: true }), adopted: fc.boolean() }), { maxLength: 20 }), meanDurationMs: fc.double({ min: 0, max: 1e6, noNaN: true }), startMs: fc.double({ min: 0, max: 1e6, noNaN: true }), inUse: fc.array(environment, { maxLength: 20 }) });
   fc.assert(
     fc.property(snapshot, (given) => {
       const { count, recheckAtMs } = startsWanted({ ...given, nowMs: 1_000 });

@@ -100,6 +100,22 @@ for (const kind of ['sync', 'async'] as const) {
   });
 }
 
+test('a new owner scales by what the environments that it adopts have measured', async () => {
+  const { pool, invoke } = await owner();
+  await pool.link.adopted({ ...held(), measured: { startMs: 2_000, durationMs: 20 } });
+  for (let i = 0; i < 3; i++) invoke(`i${i}`);
+  await settled();
+  assert.equal(pool.started.length, 0, 'short invocations are done sooner than a start');
+});
+
+test('its twin: where nothing has been measured, all that waits gets an environment', async () => {
+  const { pool, invoke } = await owner();
+  await pool.link.adopted(held());
+  for (let i = 0; i < 3; i++) invoke(`i${i}`);
+  await settled();
+  assert.equal(pool.started.length, 2);
+});
+
 test('what has ended before it is delivered is settled when it comes', async () => {
   const { controller, pool, log, invoke, completed } = await owner();
   const running = given('a');

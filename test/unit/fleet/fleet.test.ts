@@ -62,7 +62,7 @@ test('a start is an instruction to a worker, and its departure the controller\'s
   const { fleet, listener } = made;
   const session = join(fleet);
   fleet.start('e', F);
-  assert.deepEqual(await told(session), [{ do: 'open', environmentId: 'e', spec: F }]);
+  assert.deepEqual(await told(session), [{ do: 'open', environmentId: 'e', spec: F, waitedMs: 0 }]);
   assert.deepEqual([session.environments, session.memoryMiB, session.knowsCode('f')], [1, 128, true]);
   const departure = { environmentId: 'e', cause: { kind: 'cannotStart', message: 'no room' } } as const;
   fleet.departed(session, departure);
@@ -87,7 +87,7 @@ test('what nobody has room for waits, in order, and is placed when somebody has'
   for (const id of ['large', 'a', 'b']) fleet.start(id, id === 'large' ? specOf('large', { memoryMiB: 2_048 }) : F);
   assert.equal(fleet.waitingForRoom, 3);
   const small = join(fleet, 'small', { maxEnvironments: 1, maxMemoryMiB: 1_024 });
-  assert.deepEqual(await told(small), [{ do: 'open', environmentId: 'a', spec: F }]);
+  assert.deepEqual(await told(small), [{ do: 'open', environmentId: 'a', spec: F, waitedMs: 0 }]);
   fleet.departed(small, { environmentId: 'a', cause: { kind: 'stopped' } });
   assert.deepEqual((await told(small, 1)).map((instruction) => 'environmentId' in instruction && instruction.environmentId), ['b'], 'a departure makes room');
   assert.equal(fleet.waitingForRoom, 1);

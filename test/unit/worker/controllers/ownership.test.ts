@@ -81,7 +81,10 @@ test('an idle environment that is claimed polls at its new owner; an answer of t
   const b = await another(t, world, [a.url]);
   await b.fleet.claim({ ...ALL, epoch: 2 });
   await b.listener.waiting('e');
-  assert.equal(b.listener.offered[0]?.running, undefined);
+  const [offered] = b.listener.offered;
+  assert.equal(offered?.running, undefined);
+  assert.ok(offered?.measured !== undefined && offered.measured.startMs >= 0, 'what its start took goes with it');
+  assert.equal(offered.measured.durationMs, undefined, 'it has run nothing');
   a.listener.answer('e', invoke('late'));
   b.listener.answer('e', invoke('b', { epoch: 2 }));
   await b.listener.until(() => completions(b).length === 1);
