@@ -14,6 +14,7 @@ import { startProcess, type RuntimeStart } from './environment/start-runtime.ts'
 import { probeIsolation } from './process/isolation.ts';
 import { Launcher } from './process/launcher.ts';
 import { MemoryWatch } from './process/memory-watch.ts';
+import { rehearse } from './rehearsal.ts';
 import { createRuntimeApi } from './runtime-api/server.ts';
 import { nodeFamily } from './runtimes/node/family.ts';
 import { pythonFamily } from './runtimes/python/family.ts';
@@ -42,6 +43,8 @@ export interface WorkerOptions {
     readonly alone?: boolean;
     /** Names of families of which processes are started ahead at once. */
     readonly prestartedFamilies?: readonly string[];
+    /** Whether a start is rehearsed with each of these. */
+    readonly rehearsal?: boolean;
     /** The one environment that there will be has its runtime in another container of this pod. */
     readonly container?: ContainerSettings | undefined;
   };
@@ -58,7 +61,7 @@ export interface Worker {
   readonly host: EnvironmentHost;
   /** Which runtimes there are and on what they run, one line per family: `nodejs20.x, nodejs22.x, nodejs24.x on Node v24.21.0`. */
   runtimes(): Promise<readonly string[]>;
-  /** Resolves when an environment may be placed here: at once, except where a runtime in another container has to be there first. */
+  /** Resolves when an environment may be placed here: at once, except where a runtime in another container has to be there first, or starts are rehearsed. Never rejects. */
   readonly ready: Promise<void>;
   /** One line: how far environments are kept apart from this machine. */
   isolation(): string;
@@ -84,7 +87,9 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const families = [nodeFamily(settings), pythonFamily({ ...settings, logger, onProgress: options.onProgress ?? (() => undefined) })];
   const familyOf = new Map(families.flatMap((family) => family.runtimes.map((name): [string, RuntimeFamily] => [name, family])));
   const environments = new Map<string, Environment>();
-  for (const family of families) if (settings.prestartedFamilies?.includes(family.name) === true) launcher.keep(family);
+  const kept = families.filter(({ name }) => settings.prestartedFamilies?.includes(name) === true);
+  for (const family of kept) launcher.keep(family);
+  const ready = container?.ready ?? (settings.rehearsal === true ? Promise.all(kept.map((family) => rehearse(context, family, settings.dataDir))).then(() => undefined) : Promise.resolve());
   let stopped: { readonly whenEmpty: () => void } | undefined;
 
   /** How the function's runtime is started, or why it cannot be. */
@@ -125,7 +130,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     async runtimes() {
       return Promise.all(families.map(async (family) => `${namesOf(family)} on ${await versionOf(family)}`));
     },
-    ready: container?.ready ?? Promise.resolve(),
+    ready,
     isolation: () => isolation.description,
     async stop() {
       await new Promise<void>((resolve) => {

@@ -13,6 +13,7 @@ import { Metrics } from '../../platform/telemetry/metrics.ts';
 import { Controllers } from '../../worker/controllers/controllers.ts';
 import { ControllerDirectory } from '../../worker/controllers/directory.ts';
 import { registerWorkerMetrics } from '../../worker/metrics.ts';
+import { containerMemoryLimitMiB } from '../../worker/process/memory-limit.ts';
 import { startWorker, type ContainerSettings } from '../../worker/start.ts';
 import { Closers, makePrivateFolder, readPem, sharedSecret, type RoleContext } from './context.ts';
 import { startInternalListener } from './internal.ts';
@@ -49,11 +50,12 @@ export const startWorkerRole: StartRole = async (settings) => {
       storeAgent,
       room,
       dedicated: settings.dedicated === 'on',
+      memoryLimitMiB: () => containerMemoryLimitMiB(),
     });
     const endpointUrl = settings.endpointUrl ?? `${DEFAULT_ENDPOINT}:${settings.port}`;
     const metrics = new Metrics({ role: 'worker', version: version(), logger });
     const metered = registerWorkerMetrics(metrics, { controllers, room });
-    const running = await startWorker({ link: metered(controllers), replies, code: controllers.code, functionLogs: controllers.logs, clock, logger, settings: { ...settings, endpointUrl, alone: settings.dedicated === 'on' && settings.maxEnvironments === 1, prestartedFamilies: settings.prestartedRuntimes.split(','), container: containerOf(settings) } });
+    const running = await startWorker({ link: metered(controllers), replies, code: controllers.code, functionLogs: controllers.logs, clock, logger, settings: { ...settings, endpointUrl, alone: settings.dedicated === 'on' && settings.maxEnvironments === 1, prestartedFamilies: settings.prestartedRuntimes.split(','), rehearsal: settings.rehearse === 'on', container: containerOf(settings) } });
     controllers.attach(running.host);
     const directory = new ControllerDirectory({ fixed: settings.controllers?.split(',') ?? [], cache, partitions: settings.partitions, clock, logger, onChange: (urls) => controllers.known(urls) });
     let draining = false;

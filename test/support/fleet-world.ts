@@ -11,6 +11,7 @@ import type { WorkerRoom } from '../../platform/protocol/wire/messages.ts';
 import { joinToken, MIN_SECRET_BYTES } from '../../platform/protocol/wire/tokens.ts';
 import { createLogger } from '../../platform/telemetry/logger.ts';
 import { Fleet } from '../../platform/worker-pool/fleet/fleet.ts';
+import { BELIEVING } from '../../platform/worker-pool/fleet/oversight.ts';
 import { fleetRoutes } from '../../platform/worker-pool/fleet/routes.ts';
 import { Controllers } from '../../worker/controllers/controllers.ts';
 import { FakeListener, initialized, Watch, type Invoke } from './fleet-listener.ts';
@@ -55,6 +56,8 @@ export interface FakeController {
   readonly objects: Map<string, Buffer>;
   /** What it was told that functions printed: `group stream message`. */
   readonly logged: string[];
+  /** What its workers said of the memory that their containers have grown to, in MiB. */
+  readonly grown: number[];
   /** Ends without a word: its connections break, and nobody listens any more. */
   die(): Promise<void>;
 }
@@ -68,7 +71,8 @@ export interface FakeControllerOptions {
 export async function fakeController(t: Pick<TestContext, 'after'>, { port = 0, routes = (all) => all }: FakeControllerOptions = {}): Promise<FakeController> {
   const clock = new VirtualClock();
   const listener = new FakeListener();
-  const fleet = new Fleet({ gatherMs: 0, listener, clock, logger });
+  const grown: number[] = [];
+  const fleet = new Fleet({ gatherMs: 0, listener, clock, logger, oversight: { ...BELIEVING, grown: (_session, limitMiB) => void grown.push(limitMiB) } });
   const sockets = new Set<Socket>();
   let dead = false;
   const objects = new Map<string, Buffer>();
@@ -110,7 +114,7 @@ export async function fakeController(t: Pick<TestContext, 'after'>, { port = 0, 
   };
   afterwards(t, die);
   url = `http://127.0.0.1:${server.port}`;
-  return { fleet, listener, clock, port: server.port, url, objects, logged, die };
+  return { fleet, listener, clock, port: server.port, url, objects, logged, grown, die };
 }
 
 /** Environments that do what the test says: each polls, and runs what it is given. */
@@ -184,6 +188,8 @@ export interface FakeWorker {
   readonly host: FakeHost;
   readonly clock: VirtualClock;
   readonly agent: Agent;
+  /** What its container is granted. */
+  readonly memory: { limitMiB: number; looks: number };
 }
 
 export interface FakeWorkerOptions {
@@ -197,9 +203,14 @@ export interface FakeWorkerOptions {
 export function fakeWorker(t: Pick<TestContext, 'after'>, { name = 'w', room = ROOM, dedicated = false, token }: FakeWorkerOptions = {}): FakeWorker {
   const clock = new VirtualClock();
   const agent = internalAgent();
+  const memory = { limitMiB: 0, looks: 0 };
   const controllers = new Controllers({
     worker: name, instance: randomUUID(), joinToken: token ?? joinToken(SECRET, { worker: name, expiresAtMs: clock.now() + 3_600_000 }), agent, clock, logger, room, dedicated,
     storeAgent: agent,
+    memoryLimitMiB() {
+      memory.looks++;
+      return memory.limitMiB;
+    },
   });
   const host = new FakeHost(controllers);
   controllers.attach(host);
@@ -207,7 +218,7 @@ export function fakeWorker(t: Pick<TestContext, 'after'>, { name = 'w', room = R
     await controllers.stop();
     await agent.destroy();
   });
-  return { controllers, host, clock, agent };
+  return { controllers, host, clock, agent, memory };
 }
 
 /** Resolves when the worker has a session there. */

@@ -12,6 +12,7 @@ import {
   type HeldAnswer,
   type Instruction,
   type InstructionsAnswer,
+  type InstructionsRequest,
   type ObjectAnswer,
   type ObjectRequest,
   type SessionGrant,
@@ -38,6 +39,8 @@ export interface ControllerSessionOptions {
   readonly logger: Logger;
   /** What this controller may use now. */
   readonly room: (session: ControllerSession) => WorkerRoom;
+  /** What the controllers are to hear of the container's memory; undefined: nothing. */
+  readonly memoryLimitMiB: () => number | undefined;
   /** How many environments the worker holds now, of all controllers. */
   readonly environments: () => number;
   /** A session has begun; called again after one was lost. */
@@ -212,7 +215,7 @@ export class ControllerSession {
       this.#wakeUp = new AbortController();
       const signal = AbortSignal.any([this.#stopping.signal, this.#ending.signal, this.#wakeUp.signal, AbortSignal.timeout(INSTRUCTIONS_HOLD_MS + REQUEST_TIMEOUT_MS)]);
       try {
-        const response = await this.#request('/instructions', JSON.stringify({ acknowledged: this.#acknowledged, room: this.#options.room(this), environments: this.#options.environments() }), signal);
+        const response = await this.#request('/instructions', JSON.stringify(this.#standing()), signal);
         if (this.#isOver(response)) return;
         if (response.status !== 200) throw new Error(`The controller answered ${response.status}.`);
         reachedAt = performance.now();
@@ -230,6 +233,12 @@ export class ControllerSession {
         await this.#pause(failures++, AbortSignal.any([this.#stopping.signal, this.#ending.signal]));
       }
     }
+  }
+
+  #standing(): InstructionsRequest {
+    const { room, environments, memoryLimitMiB } = this.#options;
+    const limitMiB = memoryLimitMiB();
+    return { acknowledged: this.#acknowledged, room: room(this), environments: environments(), ...(limitMiB === undefined ? {} : { memoryLimitMiB: limitMiB }) };
   }
 
   /** Where an object lies that an environment of this session needs. Rejects where the controller cannot be asked, or says that it is none of them. */

@@ -19,6 +19,10 @@ const PARKED_MAX_MS = 60_000;
 const PARKED_CHECK_MS = 5_000;
 /** A package is 50 MiB at most, on a network of our own. */
 const OBJECT_TIMEOUT_MS = 60_000;
+/** While its container is to grow, a worker looks this often whether it has: a start waits for it. */
+const GROW_LOOK_MS = 5;
+/** Then it is left to the cluster to tell. */
+const GROW_PATIENCE_MS = 10_000;
 
 export interface ControllersOptions {
   readonly worker: string;
@@ -33,6 +37,8 @@ export interface ControllersOptions {
   readonly room: WorkerRoom;
   /** It runs environments of one function only: that of the first that it is given. Until then every controller may use all of it. */
   readonly dedicated: boolean;
+  /** What the kernel grants this container now; asked while it is to grow. */
+  readonly memoryLimitMiB: () => number;
 }
 
 /**
@@ -50,6 +56,9 @@ export class Controllers implements ControllerLink {
   #sweep: Timer | undefined;
   #draining: (() => void) | undefined;
   #stopped = false;
+  /** The next look at the memory of the container, while it is to grow. */
+  #growth: Timer | undefined;
+  #grownToMiB: number | undefined;
   /** Where the worker is dedicated: what it is dedicated to ({@link functionIdOf}). */
   #functionId: string | undefined;
 
@@ -116,6 +125,7 @@ export class Controllers implements ControllerLink {
       const session = new ControllerSession({
         url, worker, instance, joinToken, agent, logger,
         room: (asking) => this.#share(asking),
+        memoryLimitMiB: () => this.#grownToMiB,
         environments: () => this.#environments.size,
         onOpen: (opened) => this.#opened(opened),
         onLost: (lost) => this.#lost(lost),
@@ -243,6 +253,9 @@ export class Controllers implements ControllerLink {
       case 'expect':
         this.#host?.expect(instruction.spec);
         break;
+      case 'grow':
+        this.#grow(instruction.memoryLimitMiB, this.#options.clock.now() + GROW_PATIENCE_MS);
+        return;
       case 'runtimeEnded':
         this.#host?.runtimeEnded?.(instruction.exit);
         return;
@@ -357,6 +370,20 @@ export class Controllers implements ControllerLink {
     return { maxEnvironments: Math.max(1, Math.floor(maxEnvironments / parts)), maxMemoryMiB: Math.floor(maxMemoryMiB / parts) };
   }
 
+  /** Nothing tells a process that its limit has changed: it is looked at until it has, or for as long as the cluster may take. */
+  #grow(limitMiB: number, untilMs: number): void {
+    const { clock, memoryLimitMiB } = this.#options;
+    this.#growth?.cancel();
+    this.#growth = undefined;
+    const grantedMiB = memoryLimitMiB();
+    if (grantedMiB >= limitMiB) {
+      this.#grownToMiB = grantedMiB;
+      this.#shareAnew();
+    } else if (!this.#stopped && clock.now() < untilMs) {
+      this.#growth = clock.at(clock.now() + GROW_LOOK_MS, () => this.#grow(limitMiB, untilMs));
+    }
+  }
+
   #shareAnew(): void {
     for (const session of this.#sessions.values()) if (session.open) session.roomChanged();
   }
@@ -397,6 +424,7 @@ export class Controllers implements ControllerLink {
   /** Leaves every controller. Idempotent. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#growth?.cancel();
     this.#sweep?.cancel();
     await Promise.all([...this.#sessions.values()].map((session) => session.stop()));
   }

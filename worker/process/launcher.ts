@@ -37,6 +37,8 @@ export interface LaunchedProcess {
 
 interface Pool {
   readonly ready: LaunchedProcess[];
+  /** Processes that were handed out and live. */
+  inUse: number;
   filling: boolean;
   refill: Timer | undefined;
   expiry: Timer | undefined;
@@ -62,6 +64,10 @@ export class Launcher {
   /** A process that can become what is asked for: one started ahead if there is one and it would do, otherwise a new one. */
   async launch(request: LaunchRequest): Promise<LaunchedProcess> {
     await this.#options.isolation.clear();
+    return this.#handedOut(request.family, await this.#take(request));
+  }
+
+  async #take(request: LaunchRequest): Promise<LaunchedProcess> {
     if (request.startEnvironment === undefined && request.wrapper === undefined && request.tmpMiB === DEFAULT_TMP_MIB) {
       const pool = this.#pools.get(request.family);
       for (let ready = pool?.ready.shift(); ready !== undefined; ready = pool?.ready.shift()) {
@@ -70,6 +76,31 @@ export class Launcher {
       }
     }
     return this.#start(request, false);
+  }
+
+  #handedOut(family: RuntimeFamily, launched: LaunchedProcess): LaunchedProcess {
+    const pool = this.#poolOf(family);
+    pool.inUse++;
+    let ended: Promise<void> | undefined;
+    return {
+      ...launched,
+      dispose: () =>
+        (ended ??= launched.dispose().finally(() => {
+          pool.inUse--;
+          if (this.#oneAtATime) this.expect(family);
+        })),
+    };
+  }
+
+  /** There is never more than one environment here: the next process is of use when that has left, and would take the processor from it before. */
+  get #oneAtATime(): boolean {
+    return this.#options.isolation.kind === 'wholeTmp';
+  }
+
+  #poolOf(family: RuntimeFamily): Pool {
+    const pool = this.#pools.get(family) ?? { ready: [], inUse: 0, filling: false, refill: undefined, expiry: undefined };
+    this.#pools.set(family, pool);
+    return pool;
   }
 
   /** Fills the pool of a family now, and does not empty it for want of use. */
@@ -81,8 +112,7 @@ export class Launcher {
   /** Fills the pool of a family soon: called when its runtimes are expected, and after each start. */
   expect(family: RuntimeFamily): void {
     if (this.#stopped || this.#options.prestartedPerRuntime === 0) return;
-    let pool = this.#pools.get(family);
-    if (pool === undefined) this.#pools.set(family, (pool = { ready: [], filling: false, refill: undefined, expiry: undefined }));
+    const pool = this.#poolOf(family);
     const { clock } = this.#options;
     pool.expiry?.cancel();
     pool.expiry = this.#kept.has(family) ? undefined : clock.at(clock.now() + IDLE_POOL_MS, () => this.#empty(family, pool));
@@ -94,13 +124,18 @@ export class Launcher {
     });
   }
 
+  /** Resolves when nothing is being started ahead. */
+  async filled(): Promise<void> {
+    await Promise.all(this.#fills);
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const pool of this.#pools.values()) {
       pool.refill?.cancel();
       pool.expiry?.cancel();
     }
-    await Promise.all(this.#fills);
+    await this.filled();
     await Promise.all([...this.#pools.values()].flatMap((pool) => pool.ready.splice(0).map((ready) => ready.dispose())));
   }
 
@@ -110,7 +145,7 @@ export class Launcher {
     pool.filling = true;
     try {
       const installation = await family.prepare();
-      while (wanted() && pool.ready.length < this.#options.prestartedPerRuntime) {
+      while (wanted() && pool.ready.length + (this.#oneAtATime ? pool.inUse : 0) < this.#options.prestartedPerRuntime) {
         const launched = await this.#start({ family, installation, tmpMiB: DEFAULT_TMP_MIB, startEnvironment: undefined, wrapper: undefined }, true);
         if (wanted()) pool.ready.push(launched);
         else await launched.dispose();

@@ -65,6 +65,8 @@ export type Instruction =
   | { readonly do: 'open'; readonly environmentId: string; readonly spec: ExecutionSpec; readonly waitedMs?: number }
   | { readonly do: 'close'; readonly environmentId: string }
   | { readonly do: 'expect'; readonly spec: ExecutionSpec }
+  /** The worker's container is being given more memory: say by {@link InstructionsRequest.memoryLimitMiB} when the kernel grants so much, which is long before the cluster tells. */
+  | { readonly do: 'grow'; readonly memoryLimitMiB: number }
   /** The runtime in the container beside the worker has ended, which only the pod's cluster sees. */
   | { readonly do: 'runtimeEnded'; readonly exit: RuntimeExit }
   /** Functions of these partitions are the controller's now: say what you hold of them, under `claim`. */
@@ -78,6 +80,8 @@ export interface InstructionsRequest {
   readonly room: WorkerRoom;
   /** Environments that the worker holds, whichever controller's they are. */
   readonly environments?: number;
+  /** What the kernel grants the worker's container, where it was told to grow and has. */
+  readonly memoryLimitMiB?: number;
 }
 
 export interface InstructionsAnswer {

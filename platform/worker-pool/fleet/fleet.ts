@@ -276,6 +276,11 @@ export class Fleet implements WorkerPool {
     this.#capacityChanged();
   }
 
+  /** The worker says what memory its container has. */
+  grown(session: WorkerSession, memoryLimitMiB: number): void {
+    this.#oversight.grown?.(session, memoryLimitMiB);
+  }
+
   /** The worker says how many environments it holds, of all controllers. */
   holds(session: WorkerSession, environments: number): void {
     if (environments === session.held) return;

@@ -15,6 +15,8 @@ export interface WorkerOversight {
   placed?(worker: WorkerSession, spec: ExecutionSpec): void;
   /** The worker has sent an environment back: somebody else had taken its room. */
   sentBack?(worker: WorkerSession): void;
+  /** The worker says that its container has so much memory now. */
+  grown?(worker: WorkerSession, memoryLimitMiB: number): void;
   /** The worker holds fewer environments than before, or has said that it holds another number for all controllers. */
   holdingChanged?(worker: WorkerSession): void;
 }

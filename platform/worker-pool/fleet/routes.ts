@@ -96,6 +96,7 @@ export function fleetRoutes({ fleet, secret, controller, partitions, store, func
     }
     fleet.holds(session, message.environments ?? 0);
     fleet.roomChanged(session, message.room);
+    if (Number.isSafeInteger(message.memoryLimitMiB)) fleet.grown(session, message.memoryLimitMiB as number);
     watchConnection(request.socket, session);
     const answer = await session.instructions(message.acknowledged);
     sendBytes(response, 200, 'application/json', JSON.stringify(answer));

@@ -15,6 +15,8 @@ export interface KnownPod {
   /** Ahead of what the cluster shows. */
   functionId: string | undefined;
   resizingTo: PodSize | undefined;
+  /** What its worker has found itself grown to, ahead of what the cluster shows. */
+  grownTo: PodSize | undefined;
   joinedAtMs: number | undefined;
   heardAtMs: number;
   heardBefore: boolean;
@@ -41,8 +43,13 @@ export interface KnownPod {
 export function knownPod(seen: ObservedPod, nowMs: number, more: Partial<Pick<KnownPod, 'expected' | 'madeFor' | 'trouble'>>): KnownPod {
   return {
     seen, functionId: seen.functionId, expected: false, madeFor: undefined, trouble: undefined, containerSinceMs: undefined, exitTold: false, heardAtMs: nowMs, heardBefore: false, vacated: false, mine: false, removing: false,
-    resizingTo: undefined, joinedAtMs: undefined, emptySinceMs: undefined, disowned: undefined, spec: undefined, assigning: undefined, ...more,
+    resizingTo: undefined, grownTo: undefined, joinedAtMs: undefined, emptySinceMs: undefined, disowned: undefined, spec: undefined, assigning: undefined, ...more,
   };
+}
+
+/** What it has, as far as is known. */
+export function sizeNow({ seen, grownTo }: KnownPod): PodSize {
+  return grownTo ?? seen.size;
 }
 
 /** The function of a pod: what is known here is ahead of its labels, except where another controller's are still to come. */

@@ -70,7 +70,7 @@ export function warmSetName({ configMap, revision }: PoolIdentity, family: strin
 }
 
 export function warmSet(pool: PoolIdentity, family: string, replicas: number, size: PodSize): V1ReplicaSet {
-  const template = podTemplate(pool, family, size);
+  const template = rehearsing(podTemplate(pool, family, size));
   const selecting = { [LABEL.pool]: pool.configMap, [LABEL.runtime]: family, [LABEL.revision]: pool.revision, [LABEL.state]: 'warm' };
   return {
     apiVersion: 'apps/v1',
@@ -128,6 +128,14 @@ function podTemplate(pool: PoolIdentity, family: string, size: PodSize): V1PodTe
       volumes: (spec?.volumes ?? []).map((volume) => (volume.name === TMP_VOLUME ? { ...volume, emptyDir: { ...volume.emptyDir, medium: 'Memory', sizeLimit: `${size.tmpMiB}Mi` } } : volume)),
     },
   };
+}
+
+/** Nobody waits for it while it starts: it may take the time that makes the first start in it short. */
+function rehearsing(template: V1PodTemplateSpec): V1PodTemplateSpec {
+  const { spec } = template;
+  if (spec === undefined) return template;
+  const containers = spec.containers.map((container) => (container.name === WORKER_CONTAINER ? { ...container, env: [...(container.env ?? []).filter(({ name }) => name !== SETTINGS.rehearse.variable), { name: SETTINGS.rehearse.variable, value: 'on' }] } : container));
+  return { ...template, spec: { ...spec, containers } };
 }
 
 function workerContainer(pool: PoolIdentity, container: V1Container, family: string, size: PodSize): V1Container {

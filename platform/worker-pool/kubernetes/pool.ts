@@ -14,10 +14,10 @@ import type { PoolCapacity, PoolListener, WorkerPool } from '../worker-pool.ts';
 import { AddressWaiters } from './address-waiters.ts';
 import { ContainerLogs } from './container-logs.ts';
 import { imageFamily } from './image-pod.ts';
-import { ANOTHERS, functionNow, isMislabelled, knownPod, type KnownPod } from './known-pod.ts';
+import { ANOTHERS, functionNow, isMislabelled, knownPod, sizeNow, type KnownPod } from './known-pod.ts';
 import type { ObservedPod } from './observed-pod.ts';
 import type { PodCluster, PodOrder } from './pod-cluster.ts';
-import { fits } from './sizes.ts';
+import { fits, memoryLimitMiB } from './sizes.ts';
 import { planSupply, type Need, type SupplyPlan, type SupplyPod } from './supply.ts';
 
 export interface KubernetesPoolOptions {
@@ -188,7 +188,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     if (known.seen.container !== undefined && known.functionId !== undefined) return NO_ROOM;
     const functionId = functionIdOf(spec);
     if (known.seen.family !== familyOf(spec) || (known.functionId ?? functionId) !== functionId || spec.configuration.ephemeralStorageMiB > known.seen.size.tmpMiB) return NO_ROOM;
-    return { maxEnvironments: Math.min(room.maxEnvironments, this.#options.settings.environmentsPerPod), maxMemoryMiB: known.seen.size.memoryMiB };
+    return { maxEnvironments: Math.min(room.maxEnvironments, this.#options.settings.environmentsPerPod), maxMemoryMiB: sizeNow(known).memoryMiB };
   }
 
   placed({ worker }: WorkerSession, spec: ExecutionSpec): void {
@@ -214,6 +214,16 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     Object.assign(known, { functionId: ANOTHERS, disowned: known.functionId, mine: false, vacated: false, spec: undefined });
     known.assigning?.cancel();
     known.assigning = undefined;
+  }
+
+  /** The kernel grants a pod its memory at once; the cluster shows it up to seconds later. */
+  grown({ worker }: WorkerSession, limitMiB: number): void {
+    const known = this.#pods.get(worker);
+    if (known?.resizingTo === undefined || limitMiB < memoryLimitMiB(known.resizingTo)) return;
+    known.grownTo = known.resizingTo;
+    known.resizingTo = undefined;
+    this.fleet.oversightChanged();
+    this.#planSoon();
   }
 
   holdingChanged({ worker, environments, held }: WorkerSession): void {
@@ -260,6 +270,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     } else {
       const { size } = known.seen;
       Object.assign(known, { seen, expected: false, trouble, functionId: functionNow(known, seen) });
+      if (known.grownTo !== undefined && fits(known.grownTo, seen.size)) known.grownTo = undefined;
       if (known.resizingTo !== undefined && (fits(known.resizingTo, seen.size) || seen.resizeRefused)) known.resizingTo = undefined;
       if (size.memoryMiB !== seen.size.memoryMiB) this.fleet.oversightChanged();
       if (isMislabelled(known)) this.#correctLater(known);
@@ -399,6 +410,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     known.resizingTo = size;
     known.madeFor = functionId;
     this.#tally.resized++;
+    this.fleet.workers.find(({ worker }) => worker === name)?.instruct({ do: 'grow', memoryLimitMiB: memoryLimitMiB(size) });
     try {
       await this.#options.cluster.resize(known.seen, size);
     } catch (error) {
@@ -431,7 +443,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
         state: known.functionId === undefined ? seen.state : 'serving',
         functionId: known.functionId,
         madeFor: known.madeFor,
-        size: seen.size,
+        size: sizeNow(known),
         resizingTo: known.resizingTo,
         resizeRefused: seen.resizeRefused,
         leaving: seen.leaving || known.removing,

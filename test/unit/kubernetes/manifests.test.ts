@@ -110,6 +110,8 @@ test('a set of warm pods selects its own, and none that has become another\'s', 
   const given = { ...labels, ...assignment(made, { name: 'p', uid: 'u' }, specOf('f')).metadata?.labels };
   assert.ok(Object.entries(selecting).some(([label, value]) => given[label] !== value), 'an assigned pod leaves it');
   assert.deepEqual(workerOf(spec?.template ?? {}).env?.find(({ name: variable }) => variable === 'SLUICE_PRESTARTED_RUNTIMES')?.value, 'python');
+  assert.deepEqual(workerOf(spec?.template ?? {}).env?.filter(({ name: variable }) => variable === SETTINGS.rehearse.variable), [{ name: SETTINGS.rehearse.variable, value: 'on' }]);
+  assert.ok(!JSON.stringify(sparePod(made, { name: 'p', family: 'python', size: SIZE })).includes(SETTINGS.rehearse.variable), 'a pod that somebody waits for takes no time for that');
 });
 
 test('another template, or another number of environments, is another set; the same is the same', () => {

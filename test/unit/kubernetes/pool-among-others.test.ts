@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { functionIdOf } from '../../../platform/model/execution-spec.ts';
+import { WORKER_OVERHEAD_MIB } from '../../../platform/worker-pool/kubernetes/sizes.ts';
 import { EMPTY_MS, START_MAX_MS, UNHEARD_MS } from '../../../platform/worker-pool/kubernetes/supply.ts';
 import { heldEnvironment, specOf } from '../../support/fleet-listener.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
-import { ADDRESS, bench, closeAll, departures, join, left, opened, pass, servingPod, settle, SIZE, start, warmPod, type Bench } from './pools.ts';
+import { ADDRESS, bench, closeAll, departures, join, left, opened, pass, servingPod, settle, SIZE, start, told, warmPod, type Bench } from './pools.ts';
 
 const F = specOf('f');
 const G = specOf('g');
@@ -227,6 +228,25 @@ test('a warm pod that is too small grows, and is taken when it has', async () =>
   await settle();
   assert.deepEqual(await opened(session), ['large0']);
   assert.deepEqual([made.cluster.resized.length, made.cluster.created, made.cluster.assigned], [1, [], ['p large']]);
+});
+
+test('its worker knows sooner than the cluster shows it, and is believed no more than was asked for', async () => {
+  const made = await bench();
+  const { fleet } = made.pool;
+  const session = await warmPod(made, 'p');
+  fleet.grown(session, 100_000);
+  await start(made, 1, LARGE);
+  const grow = (await told(session)).find((one) => one.do === 'grow');
+  assert.equal(grow?.memoryLimitMiB, 1_024 + 512 + WORKER_OVERHEAD_MIB);
+  fleet.grown(session, 1_024 + 512 + WORKER_OVERHEAD_MIB - 1);
+  await settle();
+  assert.deepEqual(await opened(session), [], 'what it said before it was asked, and less than was asked for, is nothing');
+  fleet.grown(session, 1_024 + 512 + WORKER_OVERHEAD_MIB);
+  await settle();
+  assert.deepEqual(await opened(session), ['large0']);
+  made.cluster.show('p', { address: ADDRESS });
+  await settle();
+  assert.deepEqual([made.cluster.resized.length, made.cluster.created], [1, []], 'what the cluster still shows is older');
 });
 
 test('where the API server refuses that, one is made', async () => {

@@ -9,10 +9,10 @@ import { Launcher, type LaunchRequest } from '../../../worker/process/launcher.t
 import { nodeFamily } from '../../../worker/runtimes/node/family.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
-async function setting(context: TestContext): Promise<{ launcher: Launcher; clock: VirtualClock; request: LaunchRequest }> {
+async function setting(context: TestContext, alone?: string): Promise<{ launcher: Launcher; clock: VirtualClock; request: LaunchRequest }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-launch-'));
   const clock = new VirtualClock();
-  const launcher = new Launcher({ isolation: probeIsolation(dataDir, {}), dataDir, prestartedPerRuntime: 1, clock, logger: createLogger('error') });
+  const launcher = new Launcher({ isolation: probeIsolation(dataDir, { alone: alone === undefined ? undefined : await mkdtemp(join(tmpdir(), alone)) }), dataDir, prestartedPerRuntime: 1, clock, logger: createLogger('error') });
   const family = nodeFamily({ cacheDir: join(dataDir, 'cache') });
   await mkdir(join(dataDir, 'code'));
   context.after(async () => {
@@ -76,4 +76,23 @@ test('after a long idle time the processes started ahead go', async (context) =>
   const launched = await launcher.launch(request);
   assert.equal(launched.prestarted, false);
   await launched.dispose();
+});
+
+test('where there is one environment at a time, the next process is started ahead when that has left', async (context) => {
+  const { launcher, clock, request } = await setting(context, 'sluice-alone-');
+  launcher.keep(request.family);
+  clock.advance(1_000);
+  const first = await prestarted(launcher, request);
+  launcher.expect(request.family);
+  clock.advance(1_000);
+  await launcher.filled();
+  const beside = await launcher.launch(request);
+  assert.equal(beside.prestarted, false, 'nothing is started ahead while it lives');
+  await beside.dispose();
+  await first.dispose();
+  clock.advance(1_000);
+  await launcher.filled();
+  const next = await launcher.launch(request);
+  assert.equal(next.prestarted, true);
+  await next.dispose();
 });

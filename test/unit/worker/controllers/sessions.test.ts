@@ -46,6 +46,22 @@ test('a controller\'s close ends an environment that runs something', async (t) 
   assert.deepEqual([host.closed, listener.departures[0]?.completion], [['e'], undefined]);
 });
 
+test('a worker that is to grow says so when the kernel grants it, and not before', async (t) => {
+  const { fleet, clock, memory, grown } = await pair(t);
+  const [session] = fleet.workers;
+  memory.limitMiB = 832;
+  session?.instruct({ do: 'grow', memoryLimitMiB: 1_216 });
+  await polled(() => memory.looks === 1);
+  clock.advance(5);
+  assert.deepEqual([memory.looks, grown], [2, []]);
+  memory.limitMiB = 1_216;
+  clock.advance(5);
+  await polled(() => grown.length > 0);
+  assert.equal(grown[0], 1_216);
+  clock.advance(60_000);
+  assert.equal(memory.looks, 3, 'and then it looks no more');
+});
+
 test('what is expected is told to the host', async (t) => {
   const { fleet, host } = await pair(t);
   fleet.expect(F);
