@@ -30,11 +30,18 @@ export function estimates(): Estimates {
   return { durationMs: DURATION_PRIOR_MS, startMs: START_PRIOR_MS, idleGapMs: undefined, idleGapDeviationMs: 0, quietSinceMs: undefined, failedStarts: 0, startNotBeforeMs: -Infinity };
 }
 
+/** What a worker says is not to be relied on: anything but a length of time teaches nothing. */
+function isLength(ms: number): boolean {
+  return Number.isFinite(ms) && ms >= 0;
+}
+
 export function measuredDuration(learnt: Estimates, durationMs: number): void {
+  if (!isLength(durationMs)) return;
   learnt.durationMs = learnt.durationMs === DURATION_PRIOR_MS ? durationMs : learnt.durationMs + WEIGHT * (durationMs - learnt.durationMs);
 }
 
 export function measuredStart(learnt: Estimates, startMs: number): void {
+  if (!isLength(startMs)) return;
   learnt.startMs = learnt.startMs === START_PRIOR_MS ? startMs : learnt.startMs + WEIGHT * (startMs - learnt.startMs);
   learnt.failedStarts = 0;
   learnt.startNotBeforeMs = -Infinity;

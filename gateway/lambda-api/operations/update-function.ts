@@ -29,20 +29,19 @@ export const updateFunctionCode: Handler<UpdateFunctionCodeRequest, FunctionConf
   const before = (await settledFunction(name, context)).latest;
   checkRevision(before.revisionId, request.RevisionId);
   // A function's package type never changes.
-  const image = before.configuration.image === undefined ? undefined : imageSource(request, 'updating');
-  const checked = image === undefined ? await checkPackage(request, 'updating', store) : undefined;
+  const source = before.configuration.image === undefined ? { checked: await checkPackage(request, 'updating', store) } : { image: imageSource(request, 'updating') };
   const withCode = (record: FunctionRecord): FunctionRecord => {
     checkRevision(record.latest.revisionId, request.RevisionId);
     const { configuration } = record.latest;
-    const code = image === undefined ? checked?.reference ?? configuration.code : imageCode(image);
-    const changed = { ...configuration, ...(image !== undefined && { image: { ...configuration.image, ...image } }), code, architecture: architecture ?? configuration.architecture };
+    const code = 'image' in source ? { image: { ...configuration.image, ...source.image }, code: imageCode(source.image) } : { code: source.checked.reference };
+    const changed = { ...configuration, ...code, architecture: architecture ?? configuration.architecture };
     return { ...record, latest: changedLatest(record.latest, changed, context) };
   };
   if (request.DryRun === true) {
     const would = withCode(await settledFunction(name, context));
     return functionConfiguration(would, would.latest, settings, { qualifier: undefined });
   }
-  if (checked !== undefined) await storePackage(checked, store);
+  if (source.checked !== undefined) await storePackage(source.checked, store);
   let published: FunctionVersion | undefined;
   const updated = await changeFunction(name, context, isBusy, async (record) => {
     const changed = withCode(record);

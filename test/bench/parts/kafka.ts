@@ -1,17 +1,14 @@
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PutFunctionConcurrencyCommand, type LambdaClient } from '@aws-sdk/client-lambda';
 import { lambdaClient } from '../../support/access.ts';
 import { deploy } from '../../support/functions.ts';
-import { isolatedServices, type IsolatedServices } from '../../support/isolated-services.ts';
 import { kafkaService } from '../../support/services.ts';
-import { startProcesses, type SluiceProcesses } from '../../support/sluice-processes.ts';
+import type { SluiceProcesses } from '../../support/sluice-processes.ts';
 import { NODE_SOURCE } from '../functions/handlers.ts';
 import { applyLoad, type Load, type LoadResult } from '../load.ts';
 import { ratioColumn, type PartReport, type Target } from '../report.ts';
+import { processesOnServices } from '../subjects/processes.ts';
 import { rawKafka, type RawKafka } from '../subjects/raw-kafka.ts';
 import type { Subject } from '../subjects/subject.ts';
 
@@ -26,28 +23,22 @@ const NOISY_EVENTS = 100_000;
 const NOISY_CONCURRENCY = 4;
 const FEED: Load = { connections: 128, warmUpMs: 0, windows: 1, windowMs: 2_000 };
 const MEMORY_EVERY_MS = 250;
+const MISSING = 'KAFKA_BROKERS, S3_ENDPOINT and REDIS_URL must name running services, or Docker must be able to start them';
 
 /** The three roles in processes of their own on the real services, beside what kafkajs alone takes. `backlogEvents`: how many are queued and then drained. */
 export async function kafka(say: (what: string) => void, backlogEvents: number): Promise<PartReport> {
-  const [service, services] = [await kafkaService(), await isolatedServices()];
-  if (service === undefined || services === undefined) throw new Error('KAFKA_BROKERS, S3_ENDPOINT and REDIS_URL must name running services, or Docker must be able to start them');
-  const dataDir = await mkdtemp(join(tmpdir(), 'sluice-bench-'));
-  let sluice: SluiceProcesses | undefined;
+  const service = await kafkaService();
+  if (service === undefined) throw new Error(MISSING);
+  say('raw kafkajs');
+  const raw = await rawKafka(service.brokers, `bench${process.pid}`, RAW_ROUNDS);
+  say('starting a gateway, a controller and a worker');
+  const processes = await processesOnServices();
+  if (processes === undefined) throw new Error(MISSING);
   try {
-    say('raw kafkajs');
-    const raw = await rawKafka(service.brokers, `bench${process.pid}`, RAW_ROUNDS);
-    say('starting a gateway, a controller and a worker');
-    sluice = await startProcesses({ plan: 'gateway=1,controller=1,worker=1', dataDir, variables: { ...variablesOf(services), SLUICE_MAX_ENVIRONMENTS: '64' } });
-    return await measure(sluice, raw, backlogEvents, say);
+    return await measure(processes.sluice, raw, backlogEvents, say);
   } finally {
-    await sluice?.terminate();
-    await rm(dataDir, { recursive: true, force: true });
-    await services.remove();
+    await processes.end();
   }
-}
-
-function variablesOf({ variables }: IsolatedServices): Readonly<Record<string, string>> {
-  return { ...variables, SLUICE_LOG_LEVEL: 'error' };
 }
 
 async function measure(sluice: SluiceProcesses, raw: RawKafka, backlogEvents: number, say: (what: string) => void): Promise<PartReport> {

@@ -5,12 +5,13 @@ import { deploy } from '../../support/functions.ts';
 import { apply, images, kubectl, ReleasedSluice, whyNoCluster } from '../../support/kubernetes.ts';
 import { until } from '../../support/until.ts';
 import { paddedNodeSource } from '../functions/handlers.ts';
+import { processesOnServices } from '../subjects/processes.ts';
 import { ratioColumn, type PartReport } from '../report.ts';
 import { median, percentile } from '../statistics.ts';
 
 const STARTS = 11;
 const SOURCE_BYTES = 5_000;
-const WARM_CALLS = 1_000;
+const WARM_CALLS = 500;
 const BURST = 30;
 const BURST_HOLD_MS = 12_000;
 /** Short, so that each cold start finds the pods of the one before gone. */
@@ -20,10 +21,15 @@ const SETTLE_MS = 1_500;
 const SMALL_MIB = 128;
 const LARGE_MIB = 512;
 
+const IN_PROCESSES = ', in processes on this machine';
+
 /** Says when it began, on the clock of the machine, and keeps its environment for a while. */
 const HOLDS = `exports.handler = async ({ ms }) => { const at = Date.now(); await new Promise((resolve) => setTimeout(resolve, ms)); return at; };`;
 
-/** The chart on the cluster of KUBECONFIG, beside a bare pod's start and a gateway's bare answer. Reads best on a cluster of one node on this machine. */
+/**
+ * The chart on the cluster of KUBECONFIG, beside a bare pod's start, a gateway's bare answer and, where their services are there, a gateway, a controller and a worker in processes on
+ * this machine. Reads best on a cluster of one node on this machine.
+ */
 export async function kubernetes(say: (what: string) => void): Promise<PartReport> {
   const reason = await whyNoCluster();
   if (reason !== undefined) throw new Error(reason);
@@ -31,6 +37,7 @@ export async function kubernetes(say: (what: string) => void): Promise<PartRepor
   const tag = await images();
   const release = new ReleasedSluice();
   let lambda: LambdaClient | undefined;
+  const peer = await processesOnServices();
   try {
     say('helm install');
     await release.install([
@@ -38,36 +45,50 @@ export async function kubernetes(say: (what: string) => void): Promise<PartRepor
       `settings.SLUICE_KEEP_ALIVE_MIN_MS=${KEEP_ALIVE_MS}`, `settings.SLUICE_KEEP_ALIVE_MAX_MS=${KEEP_ALIVE_MS}`,
     ]);
     lambda = lambdaClient(release.url, { maxAttempts: 3 });
-    return await measure(release, lambda, tag, say);
+    return await measure(release, lambda, tag, peer?.sluice.url, say);
   } finally {
     lambda?.destroy();
+    await peer?.end();
     await kubectl('delete', 'namespace', release.namespace, release.functionsNamespace, '--ignore-not-found', '--wait=false');
   }
 }
 
-async function measure(release: ReleasedSluice, lambda: LambdaClient, tag: string, say: (what: string) => void): Promise<PartReport> {
+async function measure(release: ReleasedSluice, lambda: LambdaClient, tag: string, peerUrl: string | undefined, say: (what: string) => void): Promise<PartReport> {
   say('warm');
-  await deploy(lambda, { name: 'warm', files: { 'index.js': paddedNodeSource(SOURCE_BYTES, 'warm') } });
-  const call = (): Promise<number> => invocation(release.url, 'warm');
-  for (let i = 0; i < WARM_CALLS; i++) await call();
-  const [warm, bare]: [number[], number[]] = [[], []];
-  for (let i = 0; i < WARM_CALLS; i++) {
-    warm.push(await call());
-    bare.push(await timed(async () => void (await (await fetch(`${release.url}/_sluice/health`)).arrayBuffer())));
+  const places: Warm[] = [{ url: release.url, warm: [], bare: [] }, ...(peerUrl === undefined ? [] : [{ url: peerUrl, warm: [], bare: [] }])];
+  for (const { url } of places) {
+    const client = lambdaClient(url, { maxAttempts: 3 });
+    await deploy(client, { name: 'warm', files: { 'index.js': paddedNodeSource(SOURCE_BYTES, 'warm') } });
+    client.destroy();
   }
-  const coldOf = async (kind: string, memoryMiB: number, ready: () => Promise<void>): Promise<number[]> => {
+  for (let i = -WARM_CALLS; i < WARM_CALLS; i++) {
+    for (const { url, warm, bare } of places) {
+      const [took, answered] = [await invocation(url, 'warm'), await timed(async () => void (await (await fetch(`${url}/_sluice/health`)).arrayBuffer()))];
+      if (i < 0) continue;
+      warm.push(took);
+      bare.push(answered);
+    }
+  }
+  const coldOf = async (kind: string, memoryMiB: number, ready: () => Promise<void>, url = release.url, client = lambda): Promise<number[]> => {
     const took: number[] = [];
     for (let i = 0; i < STARTS; i++) {
       say(`cold, ${kind}: ${i + 1} of ${STARTS}`);
       const name = `cold-${kind.replaceAll(/\W/g, '-')}-${i}`;
-      await deploy(lambda, { name, MemorySize: memoryMiB, files: { 'index.js': paddedNodeSource(SOURCE_BYTES, name) } });
+      await deploy(client, { name, MemorySize: memoryMiB, files: { 'index.js': paddedNodeSource(SOURCE_BYTES, name) } });
       await ready();
       await delay(SETTLE_MS);
-      took.push(await invocation(release.url, name));
+      took.push(await invocation(url, name));
     }
     return took;
   };
   const aPodWaits = (): Promise<void> => until('a pod waits', async () => ((await release.pods('sluice.dev/state=warm,sluice.dev/runtime=nodejs')).some(({ ready, leaving }) => ready && !leaving) ? true : undefined)).then(() => undefined);
+  const inProcesses: number[] = [];
+  if (peerUrl !== undefined) {
+    const client = lambdaClient(peerUrl, { maxAttempts: 3 });
+    inProcesses.push(...(await coldOf('processes', SMALL_MIB, () => Promise.resolve(), peerUrl, client)));
+    client.destroy();
+  }
+  const peerCold = peerUrl === undefined ? undefined : inProcesses;
   const taken = await coldOf('a pod that waits', SMALL_MIB, aPodWaits);
   const resized = await coldOf('a pod that waits, resized', LARGE_MIB, aPodWaits);
   await release.upgrade(['functions.warmPods.nodejs=0']);
@@ -76,8 +97,10 @@ async function measure(release: ReleasedSluice, lambda: LambdaClient, tag: strin
   const starts: number[] = [];
   for (let i = 0; i < STARTS; i++) {
     say(`a bare pod: ${i + 1} of ${STARTS}`);
-    starts.push(await barePod(release.namespace, tag, i));
+    starts.push(await barePods(release.namespace, tag, 1));
   }
+  say(`${BURST} bare pods`);
+  const bareBurst = await barePods(release.namespace, tag, BURST);
   say(`from nothing to ${BURST}`);
   await deploy(lambda, { name: 'holds', Timeout: 60, files: { 'index.js': HOLDS } });
   await nothing();
@@ -89,6 +112,8 @@ async function measure(release: ReleasedSluice, lambda: LambdaClient, tag: strin
   const pods = (await release.controllerMetric('sluice_pod_changes_total{change="created"}')) - podsBefore;
   const requests = (await release.controllerMetric('sluice_kubernetes_requests_total')) - requestsBefore;
   const times = (name: string, values: readonly number[], floor: readonly number[] | undefined) => ({ name, values: [median(values), percentile(values, 0.9), floor === undefined ? undefined : median(values) / median(floor)] });
+  const [here, there] = places.map(({ warm, bare }) => median(warm) - median(bare));
+  const beyondPeer = here === undefined || there === undefined ? undefined : here - there;
   const perPod = requests / Math.max(1, pods);
   return {
     tables: [
@@ -96,26 +121,35 @@ async function measure(release: ReleasedSluice, lambda: LambdaClient, tag: strin
         title: 'On Kubernetes',
         columns: [{ title: 'median', digits: 1, unit: 'ms' }, { title: 'p90', digits: 1, unit: 'ms' }, ratioColumn('to its floor')],
         rows: [
-          times('a gateway\'s bare answer', bare, undefined),
-          times('warm Invoke, one connection', warm, bare),
-          times('cold start, a pod waits', taken, undefined),
-          times('cold start, a pod waits and is resized', resized, undefined),
+          ...places.flatMap(({ bare, warm }, i) => [times(`a gateway's bare answer${i === 0 ? '' : IN_PROCESSES}`, bare, undefined), times(`warm Invoke, one connection${i === 0 ? '' : IN_PROCESSES}`, warm, bare)]),
+          ...(peerCold === undefined ? [] : [times(`cold start${IN_PROCESSES}`, peerCold, undefined)]),
+          times('cold start, a pod waits', taken, peerCold),
+          times('cold start, a pod waits and is resized', resized, peerCold),
           times('a bare pod of the worker\'s image, until it runs', starts, undefined),
           times('cold start, no pod', made, starts),
-          times(`${BURST} environments from nothing, each until it runs`, began, starts),
+          times(`${BURST} bare pods at once, until all run`, [bareBurst], starts),
+          times(`${BURST} environments from nothing, until all run`, [Math.max(...began)], [bareBurst]),
         ],
       },
     ],
     targets: [
+      ...(beyondPeer === undefined ? [] : [{ what: 'warm Invoke, one connection, median, each less a bare answer: beyond that in processes', value: beyondPeer, unit: 'ms', bound: 'at most', limit: 2 } as const]),
       { what: 'cold start from a pod that waits, median', value: median(taken), unit: 'ms', bound: 'at most', limit: 30 },
       { what: 'cold start from a pod that waits and is resized, median', value: median(resized), unit: 'ms', bound: 'at most', limit: 80 },
       { what: 'cold start without a pod, median beyond a bare pod\'s start', value: median(made) - median(starts), unit: 'ms', bound: 'at most', limit: 300 },
       { what: `the last of ${BURST} environments from nothing`, value: Math.max(...began) / 1_000, unit: 's', bound: 'at most', limit: 10 },
       { what: 'requests to the API server per pod', value: perPod, unit: '', bound: 'at most', limit: 4 },
     ],
-    notes: ['A bare pod is made and waited for by kubectl, which takes some 0.1 s of that.'],
+    notes: ['The way to the cluster\'s gateway is `kubectl port-forward`; the floor of cold starts from waiting pods is that in processes, that of the others bare pods.', 'A bare pod is made and waited for by kubectl, which takes some 0.1 s of that.'],
     failures: [],
   };
+}
+
+/** What one Sluice takes for an invocation and for an answer that takes nothing. */
+interface Warm {
+  readonly url: string;
+  readonly warm: number[];
+  readonly bare: number[];
 }
 
 /** Milliseconds of one invocation over a connection that is kept. */
@@ -136,15 +170,16 @@ async function timed(action: () => Promise<unknown>): Promise<number> {
   return performance.now() - startedAt;
 }
 
-/** From the wish for a pod until its container runs, with an image that is there. */
-async function barePod(namespace: string, tag: string, index: number): Promise<number> {
-  const name = `bare-${index}`;
+/** From the wish for pods until the containers of all run, with an image that is there. */
+async function barePods(namespace: string, tag: string, count: number): Promise<number> {
+  const labels = { bare: 'yes' };
   const security = { runAsNonRoot: true, runAsUser: 10_001, seccompProfile: { type: 'RuntimeDefault' } };
   const container = { name: 'bare', image: `sluice/worker:${tag}`, imagePullPolicy: 'IfNotPresent', command: ['sleep', '60'], securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } } };
+  const items = Array.from({ length: count }, (_, i) => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name: `bare-${i}`, namespace, labels }, spec: { terminationGracePeriodSeconds: 0, securityContext: security, containers: [container] } }));
   const tookMs = await timed(async () => {
-    await apply({ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace }, spec: { terminationGracePeriodSeconds: 0, securityContext: security, containers: [container] } });
-    await kubectl('wait', '--for=jsonpath={.status.phase}=Running', `pod/${name}`, '--namespace', namespace, '--timeout=60s');
+    await apply({ apiVersion: 'v1', kind: 'List', items });
+    await kubectl('wait', '--for=jsonpath={.status.phase}=Running', 'pod', '--selector=bare', '--namespace', namespace, '--timeout=120s');
   });
-  await kubectl('delete', 'pod', name, '--namespace', namespace, '--grace-period=0', '--force');
+  await kubectl('delete', 'pod', '--selector=bare', '--namespace', namespace, '--grace-period=0', '--force');
   return tookMs;
 }

@@ -10,6 +10,8 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { CloudWatchLogsClient, FilterLogEventsCommand, ResourceNotFoundException } from '@aws-sdk/client-cloudwatch-logs';
 import { CreateFunctionCommand, InvokeWithResponseStreamCommand, UpdateFunctionConfigurationCommand, waitUntilFunctionActiveV2, waitUntilFunctionUpdatedV2, type CreateFunctionRequest, type LambdaClient } from '@aws-sdk/client-lambda';
+import type { V1NodeList, V1PodList } from '@kubernetes/client-node';
+import { quantityToScalar } from '@kubernetes/client-node/dist/util.js';
 import { CREDENTIALS, inheritedVariables } from '../../support/access.ts';
 import { awsPython } from '../../support/aws-python.ts';
 import { deploy, invoke, result } from '../../support/functions.ts';
@@ -21,6 +23,9 @@ import { SMALL, Trial } from './trial.ts';
 const run = promisify(execFile);
 const BURST = 30;
 const KEEP_ALIVE_MS = 6_000;
+/** Environments in one pod. */
+const SHARED = 4;
+const LOW_PRIORITY = 'sluice-e2e-low';
 
 const SLEEPS = 'exports.handler = async ({ ms = 0 }) => { await new Promise((resolve) => setTimeout(resolve, ms)); return { pod: require("node:os").hostname() }; };';
 /** Writes its second part once somebody has left a mark, who has the first. */
@@ -67,7 +72,10 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
     ({ lambda } = trial);
     await deploy(lambda, { name: 'sleeps', files: { 'index.js': SLEEPS }, Timeout: 60 });
   });
-  after(() => trial.end());
+  after(async () => {
+    await trial.end();
+    await kubectl('delete', 'priorityclass', LOW_PRIORITY, '--ignore-not-found');
+  });
 
   test('helm test deploys and invokes a function', async () => {
     assert.match(await release.test(), /Phase:\s+Succeeded/);
@@ -278,6 +286,33 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
     await invoke(lambda, `quota-${answers.length - 1}`);
   });
 
+  test('environments of one function share a pod where that is wished for', async () => {
+    await apply({ apiVersion: 'scheduling.k8s.io/v1', kind: 'PriorityClass', metadata: { name: LOW_PRIORITY }, value: -100, preemptionPolicy: 'Never' });
+    await release.upgrade([`functions.environmentsPerWorker=${SHARED}`, `functions.priorityClassName=${LOW_PRIORITY}`]);
+    await deploy(lambda, { name: 'shares', files: { 'index.js': SLEEPS }, Timeout: 60 });
+    const answers = await Promise.all(Array.from({ length: 2 * SHARED }, () => invoke(lambda, 'shares', { ms: 8_000 })));
+    const pods = new Set(answers.map(({ text }) => (JSON.parse(text) as { pod: string }).pod));
+    trial.say(`${SHARED} environments in a pod`, { sent: 2 * SHARED, answered: answers.length, failed: 0, pods: pods.size });
+    assert.ok(pods.size <= SHARED, `${2 * SHARED} invocations at once ran in ${pods.size} pods`);
+  });
+
+  test('worker pods that make room for what matters more come back when it is gone', async (t) => {
+    t.after(() => kubectl('delete', 'pod', 'important', '--namespace', release.namespace, '--ignore-not-found', '--grace-period=0', '--force'));
+    const report = await trial.under('preemption', async () => {
+      await until('somebody serves', async () => ((await serving('marks')).length > 0 ? true : undefined));
+      const [image = ''] = (await kubectl('get', 'pods', '--namespace', release.namespace, '--selector', 'app.kubernetes.io/component=controller', '--output', 'jsonpath={.items[*].spec.containers[0].image}')).split(' ');
+      const security = { runAsNonRoot: true, runAsUser: 10_001, seccompProfile: { type: 'RuntimeDefault' } };
+      const memory = `${await memoryBesides(release.functionsNamespace)}`;
+      const container = { name: 'important', image, command: ['sleep', '600'], resources: { requests: { memory } }, securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } } };
+      await apply({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'important', namespace: release.namespace }, spec: { terminationGracePeriodSeconds: 0, securityContext: security, containers: [container] } });
+      await kubectl('wait', '--for=condition=Ready', 'pod/important', '--namespace', release.namespace, '--timeout=120s');
+      assert.equal((await serving('marks')).filter(({ ready }) => ready).length, 0);
+      await kubectl('delete', 'pod', 'important', '--namespace', release.namespace, '--grace-period=0', '--force');
+      await until('another serves', async () => ((await serving('marks')).some(({ ready }) => ready) ? true : undefined));
+    });
+    for (const error of report.errors.keys()) assert.match(error, /^5\d\d /);
+  });
+
   test('uninstalled, nothing is left', async () => {
     await release.uninstall();
     const left = await until('everything is gone', async () => {
@@ -293,6 +328,15 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
 async function invokeNew(lambda: LambdaClient, name: string): Promise<void> {
   await deploy(lambda, { name, files: { 'index.js': 'exports.handler = async () => 1;' }, Timeout: 10 });
   await invoke(lambda, name);
+}
+
+/** Bytes that pods of no other namespace have asked for on the one node: whoever asks for them all gets them of that namespace's pods, or not at all. */
+async function memoryBesides(namespace: string): Promise<number> {
+  const { items: nodes } = JSON.parse(await kubectl('get', 'nodes', '--output', 'json')) as V1NodeList;
+  const { items: pods } = JSON.parse(await kubectl('get', 'pods', '--all-namespaces', '--field-selector', 'status.phase=Running', '--output', 'json')) as V1PodList;
+  const bytes = (quantity: string | undefined): number => (quantity === undefined ? 0 : Number(quantityToScalar(quantity)));
+  const others = pods.filter(({ metadata }) => metadata?.namespace !== namespace).flatMap(({ spec }) => spec?.containers ?? []);
+  return bytes(nodes[0]?.status?.allocatable?.['memory']) - others.reduce((sum, { resources }) => sum + bytes(resources?.requests?.['memory']), 0);
 }
 
 /** Whether the pod was still there. */

@@ -116,6 +116,14 @@ test('its twin: where nothing has been measured, all that waits gets an environm
   assert.equal(pool.started.length, 2);
 });
 
+test('what a worker says it has measured teaches nothing where it is no length of time', async () => {
+  const { pool, invoke } = await owner();
+  await pool.link.adopted({ ...held(), measured: { startMs: -1, durationMs: 'soon' as unknown as number } });
+  for (let i = 0; i < 3; i++) invoke(`i${i}`);
+  await settled();
+  assert.equal(pool.started.length, 2, 'as where nothing has been measured');
+});
+
 test('what has ended before it is delivered is settled when it comes', async () => {
   const { controller, pool, log, invoke, completed } = await owner();
   const running = given('a');
