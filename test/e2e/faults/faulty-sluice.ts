@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { LambdaClient } from '@aws-sdk/client-lambda';
 import type { RoleName } from '../../../cli/roles/role.ts';
-import { lambdaClient } from '../../support/access.ts';
+import { inheritedVariables, lambdaClient } from '../../support/access.ts';
 import { deploy, result } from '../../support/functions.ts';
 import type { IsolatedServices } from '../../support/isolated-services.ts';
 import { Observer, REPORTING_FUNCTION } from '../../support/observer.ts';
 import { startProcesses, type SluiceProcesses } from '../../support/sluice-processes.ts';
 import { faultTable, runFault, type FaultRow } from './fault-run.ts';
 
+const ROOT = join(import.meta.dirname, '..', '..', '..');
 const FUNCTION = 'reporter';
 const PER_SEC = 200;
 const TIMEOUT_SEC = 5;
@@ -31,12 +35,14 @@ export class FaultySluice {
   readonly sluice: SluiceProcesses;
   readonly lambda: LambdaClient;
   readonly #services: IsolatedServices;
+  readonly #settings: Readonly<Record<string, string>>;
   readonly #observer: Observer;
   readonly #dataDir: string;
   readonly #rows: FaultRow[] = [];
 
-  private constructor(services: IsolatedServices, sluice: SluiceProcesses, observer: Observer, dataDir: string) {
+  private constructor(services: IsolatedServices, settings: Readonly<Record<string, string>>, sluice: SluiceProcesses, observer: Observer, dataDir: string) {
     this.#services = services;
+    this.#settings = settings;
     this.sluice = sluice;
     this.#observer = observer;
     this.#dataDir = dataDir;
@@ -46,8 +52,9 @@ export class FaultySluice {
   static async start({ services, plan = 'gateway=2,controller=2,worker=2', variables = {} }: FaultySluiceOptions): Promise<FaultySluice> {
     const observer = await Observer.start();
     const dataDir = await mkdtemp(join(tmpdir(), 'sluice-faults-'));
-    const sluice = await startProcesses({ plan, dataDir, variables: { ...services.variables, SLUICE_ASYNC_RETRY_BASE_MS: '500', SLUICE_MAX_ENVIRONMENTS: '32', SLUICE_ACCOUNT_CONCURRENCY: ACCOUNT_CONCURRENCY, ...variables } });
-    const faulty = new FaultySluice(services, sluice, observer, dataDir);
+    const settings = { ...services.variables, SLUICE_ASYNC_RETRY_BASE_MS: '500', SLUICE_MAX_ENVIRONMENTS: '32', SLUICE_ACCOUNT_CONCURRENCY: ACCOUNT_CONCURRENCY, ...variables };
+    const sluice = await startProcesses({ plan, dataDir, variables: settings });
+    const faulty = new FaultySluice(services, settings, sluice, observer, dataDir);
     await deploy(faulty.lambda, { name: FUNCTION, files: { 'index.js': REPORTING_FUNCTION }, variables: { OBSERVER: observer.url }, Timeout: TIMEOUT_SEC });
     // Environments for the load to come: what is looked at here is not the cold start.
     await Promise.all(Array.from({ length: WARM_UP }, () => result(faulty.lambda, FUNCTION, { mark: 'warm-up', pauseMs: 200 })));
@@ -78,6 +85,24 @@ export class FaultySluice {
     assert.ok(victim?.pid !== undefined, `a ${role} is ready`);
     process.kill(victim.pid, 'SIGKILL');
     await this.sluice.replaced(victim.name, victim.pid);
+  }
+
+  /** Starts one more controller beside those of the plan; resolves when it is ready, to what stops it in an orderly way. */
+  async joined(): Promise<() => Promise<void>> {
+    const child = spawn(process.execPath, [join(ROOT, 'cli', 'main.ts'), 'controller'], {
+      cwd: ROOT,
+      env: { ...inheritedVariables(), SLUICE_LOG_LEVEL: 'warn', ...this.#settings, SLUICE_DATA: join(this.#dataDir, 'joined') },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const ended = once(child, 'exit');
+    await new Promise<void>((resolve, reject) => {
+      createInterface({ input: child.stdout }).on('line', (line) => line.includes('The controller is ready') && resolve());
+      child.on('exit', (code) => reject(new Error(`The controller ended with ${code} before it was ready.`)));
+    });
+    return async () => {
+      child.kill('SIGTERM');
+      assert.deepEqual(await ended, [0, null]);
+    };
   }
 
   /** Restarts every process of the role in an orderly way, one after the other. */

@@ -24,6 +24,15 @@ describe('processes that die under load', { timeout: 600_000, skip: services ===
     assert.equal(row.duplicates, 0);
   });
 
+  test('one more controller joins, and leaves again: no request fails', async () => {
+    const row = await faulty.fault('one more controller joins, and leaves again', async () => {
+      const leave = await faulty.joined();
+      await delay(3_000);
+      await leave();
+    });
+    assert.equal(row.clientErrors, '0');
+  });
+
   for (const role of ['gateway', 'worker', 'controller'] as const) {
     test(`a ${role} is killed`, async () => {
       await faulty.fault(`kill -9 of a ${role}`, () => faulty.kill(role));
