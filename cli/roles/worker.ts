@@ -50,7 +50,7 @@ export const startWorkerRole: StartRole = async (settings) => {
       storeAgent,
       room,
       dedicated: settings.dedicated === 'on',
-      memoryLimitMiB: () => containerMemoryLimitMiB(),
+      memoryLimitMiB: containerMemoryLimitMiB,
     });
     const endpointUrl = settings.endpointUrl ?? `${DEFAULT_ENDPOINT}:${settings.port}`;
     const metrics = new Metrics({ role: 'worker', version: version(), logger });

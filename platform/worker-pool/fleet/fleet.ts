@@ -236,9 +236,18 @@ export class Fleet implements WorkerPool {
 
   /** Tells a worker that the runtime in the container beside it has ended; whether it is there to be told. */
   runtimeEnded(worker: string, exit: RuntimeExit): boolean {
-    const session = [...this.#sessions.values()].find((one) => one.worker === worker && one.live);
+    const session = this.#liveSessionOf(worker);
     session?.instruct({ do: 'runtimeEnded', exit });
     return session !== undefined;
+  }
+
+  /** Tells a worker that its container is being given so much memory, if it is there to be told: it says when it has it. */
+  growing(worker: string, memoryLimitMiB: number): void {
+    this.#liveSessionOf(worker)?.instruct({ do: 'grow', memoryLimitMiB });
+  }
+
+  #liveSessionOf(worker: string): WorkerSession | undefined {
+    return [...this.#sessions.values()].find((session) => session.worker === worker && session.live);
   }
 
   /** What a worker may be used for has changed: places what waits. */

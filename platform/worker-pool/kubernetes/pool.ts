@@ -410,7 +410,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     known.resizingTo = size;
     known.madeFor = functionId;
     this.#tally.resized++;
-    this.fleet.workers.find(({ worker }) => worker === name)?.instruct({ do: 'grow', memoryLimitMiB: memoryLimitMiB(size) });
+    this.fleet.growing(name, memoryLimitMiB(size));
     try {
       await this.#options.cluster.resize(known.seen, size);
     } catch (error) {

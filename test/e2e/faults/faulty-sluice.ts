@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -39,6 +39,7 @@ export class FaultySluice {
   readonly #observer: Observer;
   readonly #dataDir: string;
   readonly #rows: FaultRow[] = [];
+  readonly #joined: ChildProcess[] = [];
 
   private constructor(services: IsolatedServices, settings: Readonly<Record<string, string>>, sluice: SluiceProcesses, observer: Observer, dataDir: string) {
     this.#services = services;
@@ -94,6 +95,7 @@ export class FaultySluice {
       env: { ...inheritedVariables(), SLUICE_LOG_LEVEL: 'warn', ...this.#settings, SLUICE_DATA: join(this.#dataDir, 'joined') },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    this.#joined.push(child);
     const ended = once(child, 'exit');
     await new Promise<void>((resolve, reject) => {
       createInterface({ input: child.stdout }).on('line', (line) => line.includes('The controller is ready') && resolve());
@@ -118,6 +120,7 @@ export class FaultySluice {
     process.stdout.write(`\n${faultTable(this.#rows)}\n\n`);
     this.lambda.destroy();
     this.sluice.end();
+    for (const child of this.#joined) child.kill('SIGKILL');
     await this.#observer.close();
     await rm(this.#dataDir, { recursive: true, force: true, maxRetries: 5 });
     await this.#services.remove();

@@ -9,15 +9,17 @@ import { Launcher, type LaunchRequest } from '../../../worker/process/launcher.t
 import { nodeFamily } from '../../../worker/runtimes/node/family.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
-async function setting(context: TestContext, alone?: string): Promise<{ launcher: Launcher; clock: VirtualClock; request: LaunchRequest }> {
+async function setting(context: TestContext, isAlone = false): Promise<{ launcher: Launcher; clock: VirtualClock; request: LaunchRequest }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-launch-'));
+  const alone = isAlone ? await mkdtemp(join(tmpdir(), 'sluice-alone-')) : undefined;
   const clock = new VirtualClock();
-  const launcher = new Launcher({ isolation: probeIsolation(dataDir, { alone: alone === undefined ? undefined : await mkdtemp(join(tmpdir(), alone)) }), dataDir, prestartedPerRuntime: 1, clock, logger: createLogger('error') });
+  const launcher = new Launcher({ isolation: probeIsolation(dataDir, { alone }), dataDir, prestartedPerRuntime: 1, clock, logger: createLogger('error') });
   const family = nodeFamily({ cacheDir: join(dataDir, 'cache') });
   await mkdir(join(dataDir, 'code'));
   context.after(async () => {
     await launcher.stop();
     await rm(dataDir, { recursive: true, force: true });
+    if (alone !== undefined) await rm(alone, { recursive: true, force: true });
   });
   return { launcher, clock, request: { family, installation: await family.prepare(), tmpMiB: 512, startEnvironment: undefined, wrapper: undefined } };
 }
@@ -79,7 +81,7 @@ test('after a long idle time the processes started ahead go', async (context) =>
 });
 
 test('where there is one environment at a time, the next process is started ahead when that has left', async (context) => {
-  const { launcher, clock, request } = await setting(context, 'sluice-alone-');
+  const { launcher, clock, request } = await setting(context, true);
   launcher.keep(request.family);
   clock.advance(1_000);
   const first = await prestarted(launcher, request);
