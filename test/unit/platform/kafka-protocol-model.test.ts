@@ -128,7 +128,10 @@ class Model {
     this.succeed(false);
     for (let idle = 0; idle < 3; ) {
       const before = [this.settled.size, ...LOG_TOPICS.map((topic) => this.owner.partition.next(topic)), ...LOG_TOPICS.map((topic) => this.world.log(topic).length)].join();
+      // A copy whose offset nobody was told lies in a topic that is taken as read; the driver looks there from time to time.
+      this.owner.partition.sweep();
       this.owner.fetchAll();
+      this.owner.partition.rest();
       for (const delivery of this.live.splice(0)) this.#settle(delivery);
       this.world.flush();
       await turns();
@@ -162,6 +165,13 @@ describe('kafka: the acknowledgement protocol', () => {
     await fc.assert(
       fc.asyncProperty(scripts, async (script) => assert.deepEqual(await lostBy(script, ALL_RULES), [])),
       { numRuns: 400 },
+    );
+  });
+
+  it('loses nothing either where the brokers confirm a write without telling the offset', async () => {
+    await fc.assert(
+      fc.asyncProperty(scripts, async (script) => assert.deepEqual(await lostBy(script, { ...ALL_RULES, tellsOffsets: false }), [])),
+      { numRuns: 200 },
     );
   });
 
