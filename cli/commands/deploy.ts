@@ -96,6 +96,7 @@ async function planFolder(path: string, options: DeployOptions): Promise<Functio
     architecture: undefined,
     vpc: undefined,
     tags: {},
+    packageType: 'Zip',
     code: { kind: 'folder', path: resolve(path) },
   };
 }
@@ -115,7 +116,11 @@ function refuseFlags(options: DeployOptions, flags: readonly (keyof DeployOption
 
 function sayDeployed(context: CommandContext, deployed: readonly Deployed[]): void {
   const paint = painter(context.stdout, context.environment);
-  const rows = deployed.map(({ name, change, runtime, handler, memoryMiB, timeoutSec, codeSizeBytes, state }) => [name, change, runtime, handler, `${memoryMiB} MB`, `${timeoutSec} s`, formatBytes(codeSizeBytes), state]);
+  const rows = deployed.map(({ name, change, imageUri, runtime, handler, memoryMiB, timeoutSec, codeSizeBytes, state }) => {
+    // An image's size is not known to whoever does not pull it.
+    const [what, which, size] = imageUri === undefined ? [runtime, handler, formatBytes(codeSizeBytes)] : ['image', imageUri, ''];
+    return [name, change, what, which, `${memoryMiB} MB`, `${timeoutSec} s`, size, state];
+  });
   for (const line of formatTable(rows)) printLine(context.stdout, `${paint('green', '✓')} ${line}`);
   const [first] = deployed;
   if (first !== undefined) printLine(context.stderr, `Try it: npx sluice invoke ${first.name} --tail`);

@@ -33,13 +33,14 @@ async function list(context: CommandContext, options: InstanceOptions & OutputOp
 }
 
 function row(configuration: FunctionConfiguration): string[] {
+  const isImage = configuration.PackageType === 'Image';
   return [
     configuration.FunctionName ?? '',
-    configuration.Runtime ?? '',
+    isImage ? 'image' : (configuration.Runtime ?? ''),
     configuration.Handler ?? '',
     `${configuration.MemorySize ?? 0} MB`,
     `${configuration.Timeout ?? 0} s`,
-    formatBytes(configuration.CodeSize ?? 0),
+    isImage ? '' : formatBytes(configuration.CodeSize ?? 0),
     (configuration.LastModified ?? '').slice(0, 'YYYY-MM-DDTHH:MM'.length).replace('T', ' '),
   ];
 }

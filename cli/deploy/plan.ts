@@ -1,8 +1,8 @@
 /** One function as it shall be, whatever it was read from: a folder with flags, or a SAM template. */
-export interface FunctionPlan {
+export type FunctionPlan = FunctionSettings & (ZipPackage | ContainerImage);
+
+export interface FunctionSettings {
   readonly name: string;
-  readonly runtime: string;
-  readonly handler: string;
   /** Undefined: the account's default role for a new function, no change for one that exists; likewise for all that follow. */
   readonly role: string | undefined;
   readonly description: string | undefined;
@@ -15,7 +15,26 @@ export interface FunctionPlan {
   readonly vpc: VpcPlan | undefined;
   /** Added to the function's tags; others stay. */
   readonly tags: Readonly<Record<string, string>>;
+}
+
+export interface ZipPackage {
+  readonly packageType: 'Zip';
+  readonly runtime: string;
+  readonly handler: string;
   readonly code: CodeSource;
+}
+
+export interface ContainerImage {
+  readonly packageType: 'Image';
+  readonly imageUri: string;
+  readonly imageConfig: ImageConfigPlan;
+}
+
+/** What takes the place of the image's own; undefined: the image's own, also where the function has something else so far. */
+export interface ImageConfigPlan {
+  readonly entryPoint: readonly string[] | undefined;
+  readonly command: readonly string[] | undefined;
+  readonly workingDirectory: string | undefined;
 }
 
 /** Both lists are empty where the function is to be in no VPC. */
@@ -36,6 +55,10 @@ export interface Deployed {
   readonly name: string;
   readonly arn: string;
   readonly change: 'created' | 'updated' | 'unchanged';
+  readonly packageType: FunctionPlan['packageType'];
+  /** Of a container image alone. */
+  readonly imageUri: string | undefined;
+  /** Empty for a container image, likewise the handler. */
   readonly runtime: string;
   readonly handler: string;
   readonly memoryMiB: number;

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { CliError } from '../../errors.ts';
-import type { CodeSource, FunctionPlan, VpcPlan } from '../plan.ts';
+import type { CodeSource, ContainerImage, FunctionPlan, VpcPlan, ZipPackage } from '../plan.ts';
 import { isObject, type TemplateObject, type TemplateValue } from './document.ts';
 
 /** CloudFormation sets these where a template says nothing (Lambda API, CreateFunction). */
@@ -10,7 +10,11 @@ const DEFAULT_TIMEOUT_SEC = 3;
 const DEFAULT_EPHEMERAL_STORAGE_MIB = 512;
 
 /** Properties that decide how the function is deployed, and of which there is no more to say. */
-const ACTED_ON = new Set(['FunctionName', 'Description', 'CodeUri', 'InlineCode', 'Handler', 'Runtime', 'MemorySize', 'Timeout', 'Environment', 'Role', 'Tags', 'Architectures', 'EphemeralStorage', 'Tracing', 'PackageType']);
+const ACTED_ON = new Set(['FunctionName', 'Description', 'CodeUri', 'InlineCode', 'Handler', 'Runtime', 'MemorySize', 'Timeout', 'Environment', 'Role', 'Tags', 'Architectures', 'EphemeralStorage', 'Tracing', 'PackageType', 'ImageUri', 'ImageConfig']);
+/** What belongs to one type of package only (SAM guide, "AWS::Serverless::Function": CodeUri, Handler, ImageConfig, ImageUri, InlineCode, Layers, Runtime). */
+const ZIP_ONLY = ['Runtime', 'Handler', 'CodeUri', 'InlineCode', 'Layers'] as const;
+const IMAGE_ONLY = ['ImageUri', 'ImageConfig'] as const;
+const IMAGE_CONFIG = ['EntryPoint', 'Command', 'WorkingDirectory'] as const;
 /** Globals that are merged with the function's own; all others give way to them (SAM guide, "Globals section of the AWS SAM template"). */
 const MERGED_GLOBALS = new Set(['Environment', 'Tags', 'VpcConfig']);
 
@@ -48,15 +52,11 @@ export interface FunctionResource {
 
 /** A function of the template as a plan, with a note for each property that the deployment leaves out. */
 export function functionPlan(resource: FunctionResource): { plan: FunctionPlan; notes: string[] } {
-  const { properties, logicalId } = resource;
   const read = reader(resource);
-  if ((properties.PackageType ?? 'Zip') !== 'Zip') throw new CliError(`${resource.file}: ${logicalId}: PackageType ${JSON.stringify(properties.PackageType)} is not supported; Zip is.`);
   const tracing = read.text('Tracing') ?? 'PassThrough';
-  const runtime = read.required('Runtime');
   const plan: FunctionPlan = {
     name: resource.name,
-    runtime,
-    handler: read.required('Handler'),
+    ...packagePlan(resource, read),
     role: read.text('Role'),
     description: read.text('Description') ?? '',
     memoryMiB: read.number('MemorySize') ?? DEFAULT_MEMORY_MIB,
@@ -67,9 +67,39 @@ export function functionPlan(resource: FunctionResource): { plan: FunctionPlan; 
     architecture: read.architecture(),
     vpc: vpcPlan(read),
     tags: read.texts('Tags') ?? {},
-    code: codeSource(resource, runtime),
   };
   return { plan, notes: notesOn(resource) };
+}
+
+function packagePlan(resource: FunctionResource, read: PropertyReader): ZipPackage | ContainerImage {
+  const { file, logicalId, properties } = resource;
+  const type = properties.PackageType ?? 'Zip';
+  const given = (names: readonly string[]): string => names.filter((name) => (properties[name] ?? null) !== null).join(', ');
+  if (type === 'Zip') {
+    const misplaced = given(IMAGE_ONLY);
+    if (misplaced !== '') throw new CliError(`${file}: ${logicalId}: ${misplaced} cannot be given where PackageType is Zip${properties.PackageType === undefined ? ', as it is by default' : ''}; a function that is a container image needs PackageType: Image.`);
+    const runtime = read.required('Runtime');
+    return { packageType: type, runtime, handler: read.required('Handler'), code: codeSource(resource, runtime) };
+  }
+  if (type !== 'Image') throw new CliError(`${file}: ${logicalId}.PackageType must be Zip or Image, not ${JSON.stringify(type)}.`);
+  const misplaced = given(ZIP_ONLY);
+  if (misplaced !== '') throw new CliError(`${file}: ${logicalId}: ${misplaced} cannot be given where PackageType is Image, neither there nor in Globals.Function; what the image runs is its own, or ImageConfig.Command.`);
+  const imageUri = read.text('ImageUri') ?? '';
+  if (imageUri === '') throw new CliError(`${file}: ${logicalId} has no ImageUri, which PackageType Image needs: registry/name:tag or registry/name@sha256:… of an image that nodes can pull. Sluice builds none from Metadata; "sam build" and "docker push" do.`);
+  return { packageType: type, imageUri, imageConfig: imageConfigPlan(resource, read) };
+}
+
+/** Closed: a misspelt member would leave the function to start what the image starts. */
+function imageConfigPlan({ file, logicalId, properties }: FunctionResource, read: PropertyReader): ContainerImage['imageConfig'] {
+  const config = properties.ImageConfig ?? {};
+  const known: readonly string[] = IMAGE_CONFIG;
+  if (!isObject(config) || Object.keys(config).some((name) => !known.includes(name))) throw new CliError(`${file}: ${logicalId}.ImageConfig must be a map with ${known.join(', ')}, not ${JSON.stringify(config)}.`);
+  const filled = (list: readonly string[] | undefined): readonly string[] | undefined => (list?.length === 0 ? undefined : list);
+  return {
+    entryPoint: filled(read.words('ImageConfig', 'EntryPoint')),
+    command: filled(read.words('ImageConfig', 'Command')),
+    workingDirectory: read.text('ImageConfig', 'WorkingDirectory') || undefined,
+  };
 }
 
 function notesOn({ logicalId, properties }: FunctionResource): string[] {
@@ -107,10 +137,12 @@ function codeSource({ logicalId, file, folder, properties }: FunctionResource, r
 }
 
 interface PropertyReader {
-  text(name: string): string | undefined;
+  text(...path: string[]): string | undefined;
   required(name: string): string;
   number(...path: string[]): number | undefined;
   texts(...path: string[]): Record<string, string> | undefined;
+  /** Of a command line: in their order, as often as they stand there. A parameter's list is a text with commas. */
+  words(...path: string[]): string[] | undefined;
   /** Each once. A parameter's list is a text with commas. */
   list(...path: string[]): string[] | undefined;
   flag(...path: string[]): boolean | undefined;
@@ -120,12 +152,13 @@ interface PropertyReader {
 function reader({ logicalId, file, properties }: FunctionResource): PropertyReader {
   const at = (path: readonly string[]): TemplateValue | undefined => path.reduce<TemplateValue | undefined>((value, name) => (isObject(value) ? value[name] : undefined), properties);
   const wrong = (path: readonly string[], form: string, value: TemplateValue): CliError => new CliError(`${file}: ${logicalId}.${path.join('.')} must be ${form}, not ${JSON.stringify(value)}.`);
-  const text = (name: string): string | undefined => {
-    const value = at([name]);
+  const text = (...path: string[]): string | undefined => {
+    const value = at(path);
     if (value === undefined || value === null) return undefined;
-    if (typeof value === 'object') throw wrong([name], 'a text', value);
+    if (typeof value === 'object') throw wrong(path, 'a text', value);
     return String(value);
   };
+  const separated = (list: string): string[] => list.split(',').map((item) => item.trim()).filter((item) => item !== '');
   return {
     text,
     required(name) {
@@ -151,10 +184,20 @@ function reader({ logicalId, file, properties }: FunctionResource): PropertyRead
         }),
       );
     },
+    words(...path) {
+      const value = at(path);
+      if (value === undefined || value === null) return undefined;
+      if (typeof value === 'string') return separated(value);
+      if (!Array.isArray(value)) throw wrong(path, 'a list of texts', value);
+      return (value as readonly TemplateValue[]).map((word) => {
+        if (word === null || typeof word === 'object') throw wrong(path, 'a list of texts', value);
+        return String(word);
+      });
+    },
     list(...path) {
       const value = at(path);
       if (value === undefined || value === null) return undefined;
-      const items = typeof value === 'string' ? value.split(',').map((item) => item.trim()).filter((item) => item !== '') : value;
+      const items = typeof value === 'string' ? separated(value) : value;
       if (!Array.isArray(items) || !items.every((item) => typeof item === 'string')) throw wrong(path, 'a list of texts', value);
       return [...new Set(items)];
     },

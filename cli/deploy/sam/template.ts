@@ -6,9 +6,12 @@ import { isObject, parseTemplate, type TemplateObject, type TemplateValue } from
 import { functionPlan, functionProperties } from './function-resource.ts';
 import { Resolver, type Resource, type Scope } from './intrinsics.ts';
 
+/** A function and the resource that it comes from. */
+export type PlannedFunction = FunctionPlan & { readonly logicalId: string };
+
 /** What a template asks for, and what of it Sluice leaves out. */
 export interface TemplatePlan {
-  readonly functions: readonly FunctionPlan[];
+  readonly functions: readonly PlannedFunction[];
   readonly buckets: readonly string[];
   /** One line each for what the template has and the deployment does not do. */
   readonly notes: readonly string[];
@@ -45,7 +48,7 @@ export function planTemplate(template: TemplateObject, path: string, options: Te
   };
   const resolver = new Resolver(scope);
   const notes = Object.keys(template).filter((section) => !HARMLESS_SECTIONS.has(section)).map((section) => `the section ${section} is not acted on`);
-  const functions: FunctionPlan[] = [];
+  const functions: PlannedFunction[] = [];
   const buckets: string[] = [];
   for (const [logicalId, resource] of resources) {
     if (resource.isConditional) notes.push(`${logicalId}: its Condition is not evaluated; it is deployed in any case`);
@@ -53,7 +56,7 @@ export function planTemplate(template: TemplateObject, path: string, options: Te
       case 'AWS::Serverless::Function': {
         const properties = resolver.resolve(functionProperties(template, resource.properties), logicalId);
         const planned = functionPlan({ logicalId, name: resolver.nameOf(logicalId, logicalId), file: path, folder: dirname(resolve(path)), properties: isObject(properties) ? properties : {} });
-        functions.push(planned.plan);
+        functions.push({ ...planned.plan, logicalId });
         notes.push(...planned.notes);
         break;
       }

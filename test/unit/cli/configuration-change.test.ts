@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { FunctionConfiguration } from '@aws-sdk/client-lambda';
-import { configurationChange, configurationOf } from '../../../cli/deploy/configuration-change.ts';
-import type { FunctionPlan } from '../../../cli/deploy/plan.ts';
+import { configurationChange, configurationOf, hasArchitecture } from '../../../cli/deploy/configuration-change.ts';
+import type { ContainerImage, FunctionPlan, FunctionSettings, ZipPackage } from '../../../cli/deploy/plan.ts';
 
 const CURRENT: FunctionConfiguration = {
   Runtime: 'nodejs24.x',
@@ -16,8 +16,9 @@ const CURRENT: FunctionConfiguration = {
   TracingConfig: { Mode: 'PassThrough' },
 };
 
-const OPEN: FunctionPlan = {
+const OPEN: FunctionSettings & ZipPackage = {
   name: 'f',
+  packageType: 'Zip',
   runtime: 'nodejs24.x',
   handler: 'index.handler',
   role: undefined,
@@ -61,5 +62,25 @@ describe('a change of configuration', () => {
     assert.equal(configurationChange(OPEN, inVpc), undefined, 'a folder says nothing of it');
     // A new function: what it is to be in no VPC need not be said.
     assert.deepEqual([configurationOf({ ...OPEN, vpc }).VpcConfig, configurationOf({ ...OPEN, vpc: none }).VpcConfig], [asked, undefined]);
+  });
+
+  it('puts an image\'s own back where the plan says nothing in its place, and never a runtime or a handler', () => {
+    const { Runtime: _runtime, Handler: _handler, ...settings } = CURRENT;
+    const { runtime: _, handler: __, code: ___, ...open } = OPEN;
+    const own = { entryPoint: undefined, command: undefined, workingDirectory: undefined };
+    const image = (imageConfig: Partial<ContainerImage['imageConfig']> = {}): FunctionPlan => ({ ...open, packageType: 'Image', imageUri: 'team/f:1', imageConfig: { ...own, ...imageConfig } });
+    const started: FunctionConfiguration = { ...settings, ImageConfigResponse: { ImageConfig: { EntryPoint: ['/run'], Command: ['app.handler'] } } };
+    assert.equal(configurationChange(image(), settings), undefined);
+    assert.equal(configurationChange(image({ entryPoint: ['/run'], command: ['app.handler'] }), started), undefined);
+    assert.deepEqual(configurationChange(image({ entryPoint: ['/run'] }), started), { ImageConfig: { EntryPoint: ['/run'] } });
+    assert.deepEqual(configurationChange(image({ command: ['a', 'b'] }), { ...started, ImageConfigResponse: { ImageConfig: { Command: ['b', 'a'] } } }), { ImageConfig: { Command: ['a', 'b'] } });
+    assert.deepEqual(configurationChange(image(), started), { ImageConfig: {} });
+    assert.deepEqual([configurationOf(image()), configurationOf(image({ workingDirectory: '/app' }))], [{}, { ImageConfig: { WorkingDirectory: '/app' } }]);
+  });
+
+  it('is none of the architecture, which goes with the code', () => {
+    const current: FunctionConfiguration = { ...CURRENT, Architectures: ['x86_64'] };
+    assert.deepEqual([undefined, 'x86_64', 'arm64'].map((architecture) => hasArchitecture({ ...OPEN, architecture: architecture as FunctionSettings['architecture'] }, current)), [true, true, false]);
+    assert.equal(configurationChange({ ...OPEN, architecture: 'arm64' }, current), undefined);
   });
 });

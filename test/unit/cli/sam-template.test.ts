@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseTemplate } from '../../../cli/deploy/sam/document.ts';
 import { planTemplate, readTemplate, type TemplateOptions, type TemplatePlan } from '../../../cli/deploy/sam/template.ts';
+import type { CodeSource } from '../../../cli/deploy/plan.ts';
 import { CliError } from '../../../cli/errors.ts';
 import { folderWith } from './capture.ts';
 
@@ -23,6 +24,23 @@ Resources:
       Runtime: nodejs24.x
 ${properties.replace(/^/gm, '      ')}
 ${rest}`;
+}
+
+function imageFunction(properties: string, rest = ''): string {
+  return `
+Resources:
+  Worker:
+    Type: AWS::Serverless::Function
+    Metadata: { Dockerfile: Dockerfile, DockerContext: ./app, DockerTag: v1 }
+    Properties:
+      PackageType: Image
+${properties.replace(/^/gm, '      ')}
+${rest}`;
+}
+
+function codeOf(text: string): CodeSource | undefined {
+  const [first] = plan(text).functions;
+  return first?.packageType === 'Zip' ? first.code : undefined;
 }
 
 function variablesOf(text: string, options: Partial<TemplateOptions> = {}): Readonly<Record<string, string>> | undefined {
@@ -59,7 +77,9 @@ Resources:
     assert.deepEqual(notes, []);
     assert.deepEqual(functions, [
       {
+        logicalId: 'Api',
         name: 'api',
+        packageType: 'Zip',
         description: 'Answers',
         code: { kind: 'folder', path: `${folder}/src` },
         handler: 'app.lambda_handler',
@@ -118,16 +138,62 @@ Parameters:
   });
 
   it('reads code from an object in S3, as a URL or a map', () => {
-    const code = (uri: string) => plan(inlineFunction(`CodeUri: ${uri}`).replace(/ +InlineCode.*\n/, '')).functions[0]?.code;
+    const code = (uri: string) => codeOf(inlineFunction(`CodeUri: ${uri}`).replace(/ +InlineCode.*\n/, ''));
     assert.deepEqual(code('s3://bucket/deep/key.zip'), { kind: 'object', bucket: 'bucket', key: 'deep/key.zip' });
     assert.deepEqual(code('{ Bucket: bucket, Key: key.zip }'), { kind: 'object', bucket: 'bucket', key: 'key.zip' });
+  });
+
+  it('reads a container image, with what takes the place of its own, and leaves its Metadata to sam build', () => {
+    const { functions, notes } = plan(
+      imageFunction('ImageUri: !Sub "${Registry}/orders:1.4"\nImageConfig: { EntryPoint: !Ref Entry, Command: [app.handler, --port, 8080, --port, ""], WorkingDirectory: /app }', `
+Parameters:
+  Registry: { Type: String, Default: 'registry.example.com:5000' }
+  Entry: { Type: CommaDelimitedList, Default: '/lambda-entrypoint.sh, -v' }
+Globals:
+  Function: { MemorySize: 1024, Environment: { Variables: { A: global } } }
+`),
+    );
+    assert.deepEqual(notes, []);
+    assert.deepEqual(functions, [
+      {
+        logicalId: 'Worker',
+        name: 'shop-Worker',
+        packageType: 'Image',
+        imageUri: 'registry.example.com:5000/orders:1.4',
+        imageConfig: { entryPoint: ['/lambda-entrypoint.sh', '-v'], command: ['app.handler', '--port', '8080', '--port', ''], workingDirectory: '/app' },
+        role: undefined,
+        description: '',
+        memoryMiB: 1024,
+        timeoutSec: 3,
+        ephemeralStorageMiB: 512,
+        environment: { A: 'global' },
+        tracingMode: 'PassThrough',
+        architecture: undefined,
+        vpc: { subnetIds: [], securityGroupIds: [], ipv6AllowedForDualStack: false },
+        tags: {},
+      },
+    ]);
+  });
+
+  it('leaves to an image what it says nothing of', () => {
+    const own = { entryPoint: undefined, command: undefined, workingDirectory: undefined };
+    for (const config of ['', 'ImageConfig: {}', 'ImageConfig: { EntryPoint: [], Command: !Ref AWS::NoValue, WorkingDirectory: "" }']) {
+      const [worker] = plan(imageFunction(`ImageUri: team/f:1\n${config}`)).functions;
+      assert.deepEqual(worker?.packageType === 'Image' ? worker.imageConfig : undefined, own, config);
+    }
+  });
+
+  it('takes the type of the package from Globals, and gives way to the function there too', () => {
+    const globals = 'Globals: { Function: { PackageType: Image, ImageUri: team/f:1, ImageConfig: { Command: [global], WorkingDirectory: /app } } }';
+    const [worker] = plan(imageFunction('ImageConfig: { Command: [own] }', globals).replace(/ +PackageType.*\n/, '')).functions;
+    assert.deepEqual(worker?.packageType === 'Image' ? [worker.imageUri, worker.imageConfig.command, worker.imageConfig.workingDirectory] : [], ['team/f:1', ['own'], undefined]);
   });
 
   it('reads JSON as well as YAML', () => {
     const text = JSON.stringify({ Resources: { F: { Type: 'AWS::Serverless::Function', Properties: { InlineCode: 'x', Handler: 'index.h', Runtime: 'python3.12', Environment: { Variables: { R: { Ref: 'AWS::Region' } } } } } } });
     const [worker] = plan(text).functions;
     assert.deepEqual(worker?.environment, { R: 'eu-central-1' });
-    assert.deepEqual(worker?.code, { kind: 'inline', fileName: 'index.py', text: 'x' });
+    assert.deepEqual(codeOf(text), { kind: 'inline', fileName: 'index.py', text: 'x' });
   });
 
   it('names what it leaves out instead of dropping it silently', () => {
@@ -232,7 +298,17 @@ describe('a wrong SAM template', () => {
     ['has a list of security groups that is a map', inlineFunction('VpcConfig: { SecurityGroupIds: { a: 1 } }'), /Worker\.VpcConfig\.SecurityGroupIds must be a list of texts/],
     ['has one of numbers', inlineFunction('VpcConfig: { SecurityGroupIds: [1] }'), /must be a list of texts/],
     ['has a flag that is none', inlineFunction('VpcConfig: { Ipv6AllowedForDualStack: maybe }'), /must be true or false, not "maybe"/],
-    ['asks for a container image', inlineFunction('PackageType: Image'), /PackageType "Image" is not supported/],
+    ['has an image by default', inlineFunction('ImageUri: team/f:1').replace(/ +InlineCode.*\n/, ''), /^template\.yaml: Worker: ImageUri cannot be given where PackageType is Zip, as it is by default; .* needs PackageType: Image\.$/],
+    ['has a zip file and an image', inlineFunction('PackageType: Zip\nImageUri: team/f:1\nImageConfig: { Command: [x] }'), /Worker: ImageUri, ImageConfig cannot be given where PackageType is Zip; /],
+    ['has an image and what runs a zip file', inlineFunction('PackageType: Image\nImageUri: team/f:1\nCodeUri: src/\nLayers: [arn]'), /^template\.yaml: Worker: Runtime, Handler, CodeUri, InlineCode, Layers cannot be given where PackageType is Image, neither there nor in Globals\.Function; /],
+    ['has an image and a runtime for all', imageFunction('ImageUri: team/f:1', 'Globals: { Function: { Runtime: nodejs24.x } }'), /Worker: Runtime cannot be given where PackageType is Image/],
+    ['has an image without a name', imageFunction(''), /^template\.yaml: Worker has no ImageUri, which PackageType Image needs: .* Sluice builds none from Metadata/],
+    ['has a package of another type', inlineFunction('PackageType: Jar'), /Worker\.PackageType must be Zip or Image, not "Jar"/],
+    ['has a misspelt part of an image\'s configuration', imageFunction('ImageUri: team/f:1\nImageConfig: { Cmd: [x] }'), /Worker\.ImageConfig must be a map with EntryPoint, Command, WorkingDirectory, not \{"Cmd":\["x"\]\}/],
+    ['has an image\'s configuration that is a list', imageFunction('ImageUri: team/f:1\nImageConfig: [x]'), /Worker\.ImageConfig must be a map/],
+    ['has a command that is a map', imageFunction('ImageUri: team/f:1\nImageConfig: { Command: { a: 1 } }'), /Worker\.ImageConfig\.Command must be a list of texts/],
+    ['has one within', imageFunction('ImageUri: team/f:1\nImageConfig: { EntryPoint: [[a]] }'), /Worker\.ImageConfig\.EntryPoint must be a list of texts/],
+    ['has a working directory that is a list', imageFunction('ImageUri: team/f:1\nImageConfig: { WorkingDirectory: [a] }'), /Worker\.ImageConfig\.WorkingDirectory must be a text/],
     ['asks for two architectures', inlineFunction('Architectures: [arm64, x86_64]'), /Architectures must be a list of either/],
     ['has a parameter without a value', inlineFunction('', 'Parameters: { Stage: { Type: String } }'), /Stage has no Default; give it with --parameter Stage=VALUE/],
     ['has a parameter with a value that is not allowed', inlineFunction('', 'Parameters: { Stage: { Type: String, Default: c, AllowedValues: [a, b] } }'), /Stage may be a, b, not c/],
