@@ -1,6 +1,12 @@
 import { homedir } from 'node:os';
 import { isAbsolute, resolve } from 'node:path';
 
+/** What may be written for a value, for those who check it before any process reads it: `parse` takes what the form allows, and nothing else. */
+export type Form =
+  | { readonly kind: 'integer'; readonly min: number; readonly max: number }
+  | { readonly kind: 'text'; readonly pattern: RegExp }
+  | { readonly kind: 'choice'; readonly choices: readonly string[] };
+
 /** One row of the configuration reference. */
 export interface Setting<Value> {
   readonly variable: string;
@@ -11,6 +17,7 @@ export interface Setting<Value> {
   readonly machineDefault?: string;
   /** Its value is never shown, not even where it is wrong. */
   readonly secret?: true;
+  readonly form: Form;
   /** Throws an Error whose message says what is allowed. */
   readonly parse: (text: string) => Value;
 }
@@ -21,6 +28,7 @@ export function integer(variable: string, byDefault: number, min: number, max: n
     description,
     ...(machineDefault === undefined ? {} : { machineDefault }),
     defaultText: String(byDefault),
+    form: { kind: 'integer', min, max },
     parse(value) {
       const number = Number(value);
       if (!/^\d+$/.test(value) || number < min || number > max) throw new Error(`give a whole number from ${min} to ${max}`);
@@ -35,6 +43,7 @@ export function text(variable: string, byDefault: string, description: string, p
     description,
     ...(machineDefault === undefined ? {} : { machineDefault }),
     defaultText: byDefault,
+    form: { kind: 'text', pattern },
     parse(value) {
       if (!pattern.test(value)) throw new Error(`give ${form}`);
       return value;
@@ -48,6 +57,7 @@ export function path(variable: string, byDefault: string, description: string, m
     description,
     ...(machineDefault === undefined ? {} : { machineDefault }),
     defaultText: byDefault,
+    form: { kind: 'text', pattern: /^/ },
     parse(value) {
       const expanded = value.replace(/^~(?=\/|$)/, homedir());
       return isAbsolute(expanded) ? expanded : resolve(expanded);
@@ -60,6 +70,7 @@ export function oneOf<Choice extends string>(variable: string, choices: readonly
     variable,
     description,
     defaultText: byDefault,
+    form: { kind: 'choice', choices },
     parse(value) {
       const choice = choices.find((candidate) => candidate === value);
       if (choice === undefined) throw new Error(`give one of ${choices.join(', ')}`);
@@ -74,6 +85,7 @@ export function optional(variable: string, description: string, pattern: RegExp,
     variable,
     description,
     defaultText: '',
+    form: { kind: 'text', pattern },
     parse(value) {
       if (value === '') return undefined;
       if (!pattern.test(value)) throw new Error(`give ${form}`);

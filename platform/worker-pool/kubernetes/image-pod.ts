@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import type { V1Container, V1Pod, V1Secret } from '@kubernetes/client-node';
+import type { V1Container, V1EnvVar, V1Pod, V1Secret } from '@kubernetes/client-node';
 import { SETTINGS } from '../../configuration/settings.ts';
 import type { ExecutionSpec } from '../../model/execution-spec.ts';
 import { functionVariables } from '../../model/function-variables.ts';
 import type { ContainerImage } from '../../model/function.ts';
 import { DRAINED_PATH } from '../../protocol/wire/messages.ts';
 import { ANNOTATION, FUNCTION_CONTAINER, LABEL, TMP_VOLUME, WORKER_CONTAINER } from './labels.ts';
-import { functionLabels, sparePod, type PoolIdentity } from './manifests.ts';
+import { functionLabels, sparePod, withVariables, type PoolIdentity } from './manifests.ts';
 import type { ImagePodOrder, PodName } from './pod-cluster.ts';
 import { WORKER_OVERHEAD_MIB } from './sizes.ts';
 
@@ -42,20 +42,23 @@ export function imagePod(pool: PoolIdentity, order: ImagePodOrder): V1Pod {
   };
 }
 
-/** The worker passes events on, and starts no process. */
-function workerBeside(worker: V1Container, logStream: string): V1Container {
-  const own = [
+/** What a worker is told besides that has a function's container beside it. */
+export function variablesBeside(logStream: string): readonly V1EnvVar[] {
+  return [
     { name: SETTINGS.containerRuntimePort.variable, value: String(RUNTIME_API_PORT) },
     { name: SETTINGS.containerLogStream.variable, value: logStream },
     { name: SETTINGS.maxEnvironments.variable, value: '1' },
     { name: SETTINGS.prestartedRuntimes.variable, value: '' },
     { name: SETTINGS.prestartedPerRuntime.variable, value: '0' },
   ];
-  const names = new Set(own.map(({ name }) => name));
+}
+
+/** The worker passes events on, and starts no process. */
+function workerBeside(worker: V1Container, logStream: string): V1Container {
   const memory = { memory: `${WORKER_OVERHEAD_MIB}Mi` };
   return {
     ...worker,
-    env: [...(worker.env ?? []).filter(({ name }) => !names.has(name)), ...own],
+    env: withVariables(worker.env, variablesBeside(logStream)),
     resources: { requests: { ...memory }, limits: { ...memory } },
     volumeMounts: (worker.volumeMounts ?? []).filter((mount) => mount.name !== TMP_VOLUME),
     // Containers start in order, each when the hook of the one before it has ended: no runtime asks in vain.

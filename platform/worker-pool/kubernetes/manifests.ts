@@ -130,23 +130,30 @@ function podTemplate(pool: PoolIdentity, family: string, size: PodSize): V1PodTe
   };
 }
 
+/** What a worker is told besides whose pod waits for any function. */
+export const WAITING_VARIABLES: readonly V1EnvVar[] = [{ name: SETTINGS.rehearse.variable, value: 'on' }];
+
 /** Nobody waits for it while it starts: it may take the time that makes the first start in it short. */
 function rehearsing(template: V1PodTemplateSpec): V1PodTemplateSpec {
   const { spec } = template;
   if (spec === undefined) return template;
-  const containers = spec.containers.map((container) => (container.name === WORKER_CONTAINER ? { ...container, env: [...(container.env ?? []).filter(({ name }) => name !== SETTINGS.rehearse.variable), { name: SETTINGS.rehearse.variable, value: 'on' }] } : container));
+  const containers = spec.containers.map((container) => (container.name === WORKER_CONTAINER ? { ...container, env: withVariables(container.env, WAITING_VARIABLES) } : container));
   return { ...template, spec: { ...spec, containers } };
 }
 
 function workerContainer(pool: PoolIdentity, container: V1Container, family: string, size: PodSize): V1Container {
-  const own = workerVariables(pool, family);
-  const names = new Set(own.map(({ name }) => name));
   const memory = memoryResources(size);
   return {
     ...container,
-    env: [...(container.env ?? []).filter(({ name }) => !names.has(name)), ...own],
+    env: withVariables(container.env, workerVariables(pool, family)),
     resources: { ...container.resources, requests: { ...container.resources?.requests, ...memory.requests }, limits: { ...container.resources?.limits, ...memory.limits } },
   };
+}
+
+/** Variables with others, which take the place of those of their names. */
+export function withVariables(env: readonly V1EnvVar[] | undefined, own: readonly V1EnvVar[]): V1EnvVar[] {
+  const names = new Set(own.map(({ name }) => name));
+  return [...(env ?? []).filter(({ name }) => !names.has(name)), ...own];
 }
 
 /** What a worker in a pod of this pool has to be told, whatever else the template sets. */
