@@ -11,6 +11,7 @@ import { OPERATIONS } from '../gateway/lambda-api/model.ts';
 import { OPERATION_HANDLERS } from '../gateway/lambda-api/operations/index.ts';
 import { RUNTIMES } from '../platform/model/runtimes.ts';
 import { METRICS, PER_PROCESS, type MetricDefinition } from '../platform/telemetry/metrics/catalogue.ts';
+import { chartSchema } from './chart-schema.ts';
 
 const GENERATED = '<!-- Written by docs/generate.ts from the code; change it there and run `npm run docs`. -->';
 
@@ -22,6 +23,7 @@ export function generatedPages(): ReadonlyMap<string, string> {
     ['reference/metrics.md', metrics()],
     ['lambda-compatibility.md', compatibility()],
     ['../charts/sluice/README.md', chart()],
+    ['../charts/sluice/values.schema.json', chartSchema()],
     // A chart holds only what is below it: the dashboard of deploy/, on one line.
     ['../charts/sluice/files/dashboard.json', `${JSON.stringify(JSON.parse(repositoryFile('deploy/grafana/dashboards/sluice.json')))}\n`],
   ]);
@@ -83,7 +85,7 @@ function chart(): string {
   const rows = isMap(contents) ? chartValues(contents, []).map(({ path, value, description }) => `| \`${path}\` | \`${JSON.stringify(value)}\` | ${description} |`) : [];
   return page('The Helm chart', [
     '`helm install sluice charts/sluice --namespace sluice --create-namespace` installs gateways, controllers, the namespace that worker pods run in, and one each of Kafka, MinIO and Redis for evaluation. How to go on from there, and what is where: [docs/kubernetes.md](../../docs/kubernetes.md). With services of your own: [values-production.yaml](values-production.yaml).',
-    'A value of the wrong form and an unknown name are refused before anything is installed (`values.schema.json`).',
+    'A value of the wrong form and an unknown name are refused before anything is installed (`values.schema.json`), likewise settings that Sluice itself would refuse at its start.',
     table(['value', 'default', 'meaning'], rows),
   ]);
 }

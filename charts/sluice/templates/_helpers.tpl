@@ -123,3 +123,28 @@ readinessProbe:
   value: {{ include "sluice.text" $value }}
 {{- end }}
 {{- end -}}
+
+{{/* A setting's number as text: include "sluice.numberOf" (list $settings "SLUICE_…" 60000), with the number where it is not set. */}}
+{{- define "sluice.numberOf" -}}
+{{- $value := get (index . 0) (index . 1) -}}
+{{- if eq (toString $value) "" -}}{{ index . 2 }}{{- else if kindIs "string" $value -}}{{ regexReplaceAll "^0+([0-9])" $value "${1}" }}{{- else -}}{{ int64 $value }}{{- end -}}
+{{- end -}}
+
+{{/* What settings must be together, which the schema cannot say. Each role would refuse it at its start, or Kafka would refuse the controllers. */}}
+{{- define "sluice.checkSettings" -}}
+{{- range list (list "settings" .Values.settings) (list "functions.settings, over settings" (merge (dict) .Values.functions.settings .Values.settings)) -}}
+{{- $settings := index . 1 -}}
+{{- $min := include "sluice.numberOf" (list $settings "SLUICE_KEEP_ALIVE_MIN_MS" 60000) -}}
+{{- $max := include "sluice.numberOf" (list $settings "SLUICE_KEEP_ALIVE_MAX_MS" 900000) -}}
+{{- if lt (int64 $max) (int64 $min) }}{{ fail (printf "%s: SLUICE_KEEP_ALIVE_MAX_MS=%s is below SLUICE_KEEP_ALIVE_MIN_MS=%s; raise the one or lower the other." (index . 0) $max $min) }}{{ end -}}
+{{- end -}}
+{{- if .Values.kafka.bundled.enabled -}}
+{{- $settings := .Values.settings -}}
+{{- range list "SLUICE_TOPIC_REPLICATION" "SLUICE_TOPIC_MIN_INSYNC" -}}
+{{- $number := include "sluice.numberOf" (list $settings . 1) -}}
+{{- if ne $number "1" }}{{ fail (printf "settings.%s=%s: the bundled Kafka is one broker. Leave it out, or bring your own Kafka (kafka.bundled.enabled=false)." . $number) }}{{ end -}}
+{{- end -}}
+{{- $session := include "sluice.numberOf" (list $settings "SLUICE_KAFKA_SESSION_MS" 6000) -}}
+{{- if lt (int64 $session) 6000 }}{{ fail (printf "settings.SLUICE_KAFKA_SESSION_MS=%s: the bundled Kafka takes no less than 6000 (group.min.session.timeout.ms)." $session) }}{{ end -}}
+{{- end -}}
+{{- end -}}

@@ -5,9 +5,8 @@ import { isMap, parse, parseDocument } from 'yaml';
 import { chartValues } from '../../../docs/generate.ts';
 import { stringViolations } from '../../../gateway/lambda-api/rest-json/violations.ts';
 import { SETTINGS } from '../../../platform/configuration/settings.ts';
-import { workerVariables } from '../../../platform/worker-pool/kubernetes/manifests.ts';
 import { RUNTIMES } from '../../../platform/model/runtimes.ts';
-import { helm, readChart, render, trackedFiles, withoutHelm, withValues, type Values } from './rendering.ts';
+import { helm, readChart, render, withoutHelm, withValues, type Values } from './rendering.ts';
 
 interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>;
@@ -23,17 +22,14 @@ const schema = JSON.parse(readChart('values.schema.json')) as Schema;
 const defaults = parse(readChart('values.yaml')) as Values;
 const resolve = (at: Schema | undefined): Schema => (at?.$ref === undefined ? at ?? {} : schema.definitions?.[at.$ref.replace('#/definitions/', '')] ?? {});
 const below = (...path: readonly string[]): Schema => path.reduce((at, name) => resolve(at.properties?.[name]), schema);
-const reserved = Object.keys(schema.definitions?.['settings']?.properties ?? {});
-const allVariables = Object.values(SETTINGS).map(({ variable }) => variable);
-const templates = trackedFiles('charts/sluice/templates').map((file) => readChart(file.replace('charts/sluice/', ''))).join('\n');
 
 describe('values.yaml, its schema and its descriptions', () => {
   test('the schema knows exactly the values that there are, and no others', () => {
     const compare = (at: Schema, values: Values, path: string): void => {
       if (at.properties === undefined || at.patternProperties !== undefined) return;
       const known = Object.keys(at.properties).filter((name) => path !== '' || name !== 'global');
-      // Parts of a value that has no parts by default.
-      if (Object.keys(values).length === 0 || path.endsWith('resources')) return;
+      // Parts of a value that has no parts by default, and settings, which have their defaults elsewhere.
+      if (Object.keys(values).length === 0 || path.endsWith('resources') || path.endsWith('settings')) return;
       assert.deepEqual(known.toSorted(), Object.keys(values).toSorted(), path);
       for (const name of known) {
         const value = values[name];
@@ -62,7 +58,7 @@ describe('values.yaml, its schema and its descriptions', () => {
 
   test('families of runtimes and bounds are the code\'s', () => {
     assert.deepEqual(Object.keys(below('functions', 'warmPods').properties ?? {}).sort(), [...new Set(RUNTIMES.map(({ family }) => family))].sort());
-    const bounds = { warmPodMemoryMiB: 'SLUICE_WARM_POD_MEMORY_MIB', maxPods: 'SLUICE_MAX_PODS', environmentsPerWorker: 'SLUICE_ENVIRONMENTS_PER_WORKER', stopPatienceMs: 'SLUICE_STOP_PATIENCE_MS' };
+    const bounds = { warmPodMemoryMiB: 'SLUICE_WARM_POD_MEMORY_MIB', maxPods: 'SLUICE_MAX_PODS', maxStartingPods: 'SLUICE_MAX_STARTING_PODS', environmentsPerWorker: 'SLUICE_ENVIRONMENTS_PER_WORKER', stopPatienceMs: 'SLUICE_STOP_PATIENCE_MS' };
     for (const [name, variable] of Object.entries(bounds)) {
       const setting = Object.values(SETTINGS).find((one) => one.variable === variable);
       if (setting === undefined) continue;
@@ -80,20 +76,6 @@ describe('values.yaml, its schema and its descriptions', () => {
     assert.deepEqual(taken, ids.filter((id) => stringViolations('SecurityGroupId', '', id).length === 0));
     assert.equal(taken.length, 3);
   });
-
-  test('"settings" takes every setting of Sluice but those that the chart itself sets, all of which exist', () => {
-    const set = new Set([...templates.matchAll(/\bSLUICE_[A-Z0-9_]+\b/g)].map(([name]) => name));
-    // Comments name one that Kubernetes would set; two are read from the free settings for other purposes.
-    for (const name of ['SLUICE_GATEWAY_SERVICE_HOST', 'SLUICE_REGION', 'SLUICE_ACCOUNT']) assert.ok(set.delete(name), name);
-    const unknown = [...set, ...reserved].filter((name) => !allVariables.includes(name));
-    assert.deepEqual(unknown, []);
-    assert.deepEqual([...set].filter((name) => !reserved.includes(name)), []);
-    // Of the image, which knows its own folders and ports, and nobody else's business.
-    const ofImage = ['SLUICE_HOST', 'SLUICE_PORT', 'SLUICE_DATA', 'SLUICE_CACHE_DIR', 'SLUICE_PYTHON', 'SLUICE_INTERNAL_HOST', 'SLUICE_INTERNAL_PORT'];
-    // Of the controller, which adds them to the template.
-    const ofPool = workerVariables({ configMap: 'workers', environmentsPerPod: 1 }, 'nodejs').map(({ name }) => name);
-    assert.deepEqual(new Set(reserved.filter((name) => !set.has(name))), new Set([...ofImage, ...ofPool].filter((name) => !set.has(name))));
-  });
 });
 
 /** Values, what is wrong with them, and what Helm must say. */
@@ -101,10 +83,6 @@ const REFUSED: readonly (readonly [what: string, values: Values, said: RegExp])[
   ['an unknown name', { gatway: {} }, /gatway/],
   ['an unknown name below', { gateway: { replica: 3 } }, /replica/],
   ['a number as text', { gateway: { replicas: 'three' } }, /replicas/],
-  ['a misspelt setting', { settings: { sluice_log_level: 'info' } }, /settings.*sluice_log_level/],
-  ['a secret as a setting', { settings: { SLUICE_SECRET: 'x'.repeat(32) } }, /settings[./]SLUICE_SECRET/],
-  ['a setting of the chart\'s', { functions: { settings: { SLUICE_CONTROLLERS: 'http://a:1' } } }, /functions[./]settings[./]SLUICE_CONTROLLERS/],
-  ['a fraction as a setting', { settings: { SLUICE_PARTITIONS: 1.5 } }, /SLUICE_PARTITIONS/],
   ['a runtime that there is none of', { functions: { warmPods: { cobol: 1 } } }, /warmPods/],
   ['too little memory', { functions: { warmPodMemoryMiB: 64 } }, /warmPodMemoryMiB/],
   ['a gateway that is killed before its callers are answered', { gateway: { terminationGracePeriodSeconds: 30 } }, /terminationGracePeriodSeconds/],
@@ -118,6 +96,7 @@ const REFUSED: readonly (readonly [what: string, values: Values, said: RegExp])[
   ['one with capitals', { functions: { securityGroups: { 'sg-A': [] } } }, /sg-A/],
   ['a rule that would allow everything, misspelt', { functions: { securityGroups: { 'sg-1': [{ too: [] }] } } }, /too/],
   ['functions by name', { functions: { egress: [{ name: 'mail', functions: ['mailer'], egress: [] }] } }, /egress/],
+  ['a namespace that is none', { functions: { namespace: 'a.b' } }, /functions[./]namespace/],
   ['worker pods beside the rest', { functions: { namespace: 'here' } }, /need a namespace of their own/],
   ['two Kafkas', { kafka: { brokers: ['a:9092'] } }, /set kafka\.bundled\.enabled=false/],
   ['no Kafka', { kafka: { bundled: { enabled: false } } }, /needs kafka\.brokers/],
