@@ -10,6 +10,7 @@ export interface AnnouncerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly owned: () => ReadonlyMap<number, number>;
+  readonly workers: () => number;
 }
 
 /**
@@ -44,8 +45,8 @@ export class Announcer {
   }
 
   async #tell(leaving: boolean): Promise<void> {
-    const { cache, controller, url, owned, logger } = this.#options;
-    const message = JSON.stringify({ v: 1, controller, url, leaving } satisfies Announcement);
+    const { cache, controller, url, owned, workers, logger } = this.#options;
+    const message = JSON.stringify({ v: 1, controller, url, leaving, workers: workers() } satisfies Announcement);
     try {
       await Promise.all([cache.publish(CONTROLLERS_CHANNEL, message), ...(leaving ? [] : [...owned().keys()].map((partition) => cache.set(ownerKey(partition), message, ANNOUNCEMENT_TTL_MS)))]);
       this.#failing = false;

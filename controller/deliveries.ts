@@ -34,6 +34,11 @@ export class Deliveries {
     for (const postpone of this.postponedEarly.splice(0)) postpone(consumption);
   }
 
+  /** See {@link LogConsumption.undecided}. */
+  undecided(): Promise<void> | undefined {
+    return this.consumption?.undecided();
+  }
+
   add(delivery: Delivery): number {
     const id = this.nextId++;
     this.byId.set(id, delivery);

@@ -75,6 +75,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     gone: polls.gone,
     adopted: (environment) => controller?.adopt(environment) ?? Promise.resolve(false),
     capacityChanged: (capacity) => controller?.resize(capacity),
+    undecided: () => controller?.undecided(),
     retire: (environmentId) => controller?.submit({ kind: 'retire', environmentId }),
   });
   controller = new RunningController(options, polls, pool);
@@ -158,6 +159,10 @@ class RunningController implements Controller {
 
   resize(capacity: PoolCapacity): void {
     this.loop.submit({ kind: 'capacityChanged', capacity });
+  }
+
+  undecided(): Promise<void> | undefined {
+    return this.deliveries.undecided();
   }
 
   /** An environment that an earlier owner has left running. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Announcer } from '../../controller/announcer.ts';
 import { registerControllerMetrics } from '../../controller/metrics.ts';
+import { Peers } from '../../controller/peers.ts';
 import { startController, type Controller } from '../../controller/start.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { internalAgent } from '../../platform/internal-http/client.ts';
@@ -42,9 +43,15 @@ export const startControllerRole: StartRole = async (settings) => {
       async createPool(listener) {
         pool = await openPool({ settings, controller: name, secret, listener, clock, logger, functionLogs });
         internal = await startInternalListener(context, fleetRoutes({ fleet: pool.fleet, secret, controller: name, partitions: log.partitions, store, functionLogs, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']), metrics);
-        const announcer = new Announcer({ controller: name, url: internal.url, cache, clock, logger, owned: () => controllerOwned() });
+        const { fleet } = pool;
+        const announcer = new Announcer({ controller: name, url: internal.url, cache, clock, logger, owned: () => controllerOwned(), workers: () => fleet.workers.length });
         await announcer.start();
         closers.add(() => announcer.stop());
+        const peers = new Peers({ controller: name, cache, clock, logger, onNew: (url) => fleet.meet(url) });
+        closers.add(() => peers.stop());
+        await peers.start();
+        // Functions that it takes over are others' until then: what they run is found at once, instead of started anew.
+        await fleet.gather(peers.workers);
         return pool.pool;
       },
     });

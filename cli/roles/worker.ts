@@ -42,7 +42,7 @@ export const startWorkerRole: StartRole = async (settings) => {
     closers.add(() => storeAgent.close());
     const replies = new HttpReplies(agent, logger);
     const room = { maxEnvironments: settings.maxEnvironments, maxMemoryMiB: settings.maxEnvironmentMemoryMiB };
-    const controllers = new Controllers({
+    const controllers: Controllers = new Controllers({
       worker,
       instance: randomUUID(),
       joinToken: token,
@@ -51,13 +51,14 @@ export const startWorkerRole: StartRole = async (settings) => {
       room,
       dedicated: settings.dedicated === 'on',
       memoryLimitMiB: containerMemoryLimitMiB,
+      onMet: (url) => directory.met(url),
     });
     const endpointUrl = settings.endpointUrl ?? `${DEFAULT_ENDPOINT}:${settings.port}`;
     const metrics = new Metrics({ role: 'worker', version: version(), logger });
     const metered = registerWorkerMetrics(metrics, { controllers, room });
     const running = await startWorker({ link: metered(controllers), replies, code: controllers.code, functionLogs: controllers.logs, clock, logger, settings: { ...settings, endpointUrl, alone: settings.dedicated === 'on' && settings.maxEnvironments === 1, prestartedFamilies: settings.prestartedRuntimes.split(','), rehearsal: settings.rehearse === 'on', container: containerOf(settings) } });
     controllers.attach(running.host);
-    const directory = new ControllerDirectory({ fixed: settings.controllers?.split(',') ?? [], cache, partitions: settings.partitions, clock, logger, onChange: (urls) => controllers.known(urls) });
+    const directory: ControllerDirectory = new ControllerDirectory({ fixed: settings.controllers?.split(',') ?? [], cache, partitions: settings.partitions, clock, logger, onChange: (urls) => controllers.known(urls) });
     let draining = false;
     // A runtime in another container may be long in coming: health is answered meanwhile.
     const joined = running.ready.then(() => (draining ? undefined : directory.start()));

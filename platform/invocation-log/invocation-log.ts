@@ -98,12 +98,20 @@ export interface LogConsumption {
    * durable before it resolves; a crash leaves the one or the other, never neither.
    */
   postpone(delivery: Delivery, change: Pick<InvocationRecord, 'attempt' | 'throttles'>, notBeforeMs: number): Promise<void>;
+  /**
+   * Undefined: what is settled now takes effect. Otherwise partitions are being divided anew among consumers, and what is settled meanwhile of one that goes to another consumer may
+   * be delivered there again; resolves when that is decided, and after {@link UNDECIDED_MAX_MS} in any case.
+   */
+  undecided(): Promise<void> | undefined;
   /** Stops delivering, flushes what was settled. Unsettled records are delivered to the next consumer. Idempotent. */
   stop(): Promise<void>;
 }
 
 /** How long a settled record may be delivered again by a crash. */
 export const SETTLE_INTERVAL_MS = 100;
+
+/** For longer than this nobody is to wait for a decision that may cost a second run. */
+export const UNDECIDED_MAX_MS = 2_000;
 
 /** The log cannot take or give records now. The caller may try again; the record was not accepted. */
 export class LogUnavailableError extends Error {

@@ -153,6 +153,7 @@ class KafkaLog implements InvocationLog {
     return {
       settle: (delivery) => consumption.settle(delivery),
       postpone: (delivery, change, notBeforeMs) => consumption.postpone(delivery, change, notBeforeMs),
+      undecided: () => consumption.undecided(),
       stop: () => this.#stop(consumption),
     };
   }

@@ -90,6 +90,7 @@ class SqliteLog implements InvocationLog {
     return {
       settle: (delivery) => this.#settle(delivery),
       postpone: (delivery, change, notBeforeMs) => this.#postpone(delivery, change, notBeforeMs),
+      undecided: () => undefined,
       stop: () => {
         stopped ??= span.ended ? Promise.resolve(this.#stopping) : this.#stop();
         return stopped;

@@ -1,5 +1,5 @@
 /**
- * How workers hear where controllers are and which partitions each owns: through the cache, which may forget. What it tells is a hint; the truth is what a
+ * How workers, and other controllers, hear where controllers are and which partitions each owns: through the cache, which may forget. What it tells is a hint; the truth is what a
  * controller claims in a worker's session.
  */
 
@@ -25,14 +25,16 @@ export interface Announcement {
   readonly url: string;
   /** It stops: open no session with it any more. */
   readonly leaving: boolean;
+  /** How many workers have a session with it. */
+  readonly workers: number;
 }
 
 /** Undefined for what is none, or of a release that says something else under this name. */
 export function parseAnnouncement(text: string): Announcement | undefined {
   try {
-    const { v, controller, url, leaving } = JSON.parse(text) as Partial<Announcement>;
+    const { v, controller, url, leaving, workers } = JSON.parse(text) as Partial<Announcement>;
     if (v !== 1 || typeof controller !== 'string' || typeof url !== 'string' || !URL.canParse(url)) return undefined;
-    return { v, controller, url, leaving: leaving === true };
+    return { v, controller, url, leaving: leaving === true, workers: Number.isSafeInteger(workers) ? (workers as number) : 0 };
   } catch {
     return undefined;
   }

@@ -38,6 +38,11 @@ export interface PoolListener extends ControllerLink {
    */
   adopted(environment: HeldEnvironment): Promise<boolean>;
   capacityChanged(capacity: PoolCapacity): void;
+  /**
+   * Undefined: what an environment says that it has completed may be taken in. Otherwise it is to be held back until this resolves: it is not clear whose it is, and the
+   * environment may be another controller's by then.
+   */
+  undecided(): Promise<void> | undefined;
   /** The environment's worker would like to stop it: it is told to, if it has nothing to do. */
   retire(environmentId: string): void;
 }

@@ -109,6 +109,8 @@ export class FakeListener implements PoolListener {
     this.#watch.changed();
   }
 
+  undecided: () => Promise<void> | undefined = () => undefined;
+
   retire(environmentId: string): void {
     this.retiring.push(environmentId);
     this.retires(environmentId);

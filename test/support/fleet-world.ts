@@ -204,13 +204,15 @@ export function fakeWorker(t: Pick<TestContext, 'after'>, { name = 'w', room = R
   const clock = new VirtualClock();
   const agent = internalAgent();
   const memory = { limitMiB: 0, looks: 0 };
-  const controllers = new Controllers({
+  const met = new Set<string>();
+  const controllers: Controllers = new Controllers({
     worker: name, instance: randomUUID(), joinToken: token ?? joinToken(SECRET, { worker: name, expiresAtMs: clock.now() + 3_600_000 }), agent, clock, logger, room, dedicated,
     storeAgent: agent,
     memoryLimitMiB() {
       memory.looks++;
       return memory.limitMiB;
     },
+    onMet: (url) => controllers.known(met.add(url)),
   });
   const host = new FakeHost(controllers);
   controllers.attach(host);

@@ -39,6 +39,8 @@ export interface ControllersOptions {
   readonly dedicated: boolean;
   /** What the kernel grants this container now; asked while it is to grow. */
   readonly memoryLimitMiB: () => number;
+  /** A controller has told of another one. */
+  readonly onMet: (url: string) => void;
 }
 
 /**
@@ -261,6 +263,9 @@ export class Controllers implements ControllerLink {
         return;
       case 'claim':
         void this.#claimed(from, instruction);
+        return;
+      case 'meet':
+        this.#options.onMet(instruction.url);
         return;
       case 'leave':
         return;

@@ -21,7 +21,7 @@ export interface DirectoryOptions {
   readonly onChange: (urls: ReadonlySet<string>) => void;
 }
 
-/** Where the controllers are, as far as settings, names and the cache tell. */
+/** Where the controllers are, as far as settings, names, the cache and other controllers tell. */
 export class ControllerDirectory {
   readonly #options: DirectoryOptions;
   /** By URL, when it was heard of last; Infinity for those that are set. */
@@ -51,6 +51,13 @@ export class ControllerDirectory {
     this.#stopped = true;
     this.#timer?.cancel();
     await this.#unsubscribe?.().catch(() => undefined);
+  }
+
+  /** One controller has told of another. */
+  met(url: string): void {
+    if (this.#stopped || this.#heard.has(url) || this.#heard.size >= CONTROLLERS_MAX || !URL.canParse(url)) return;
+    this.#heard.set(url, this.#options.clock.now());
+    this.#tell();
   }
 
   async #lookUpOwners(): Promise<void> {

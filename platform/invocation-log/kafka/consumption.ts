@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../clock.ts';
 import type { InvocationRecord } from '../../model/invocation.ts';
 import type { ObjectLocation, ObjectStore } from '../../object-store/object-store.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { LogUnavailableError, SETTLE_INTERVAL_MS, type Delivery, type LogConsumer } from '../invocation-log.ts';
+import { LogUnavailableError, SETTLE_INTERVAL_MS, UNDECIDED_MAX_MS, type Delivery, type LogConsumer } from '../invocation-log.ts';
 import type { Appender } from './appender.ts';
 import type { KafkaConnection } from './client.ts';
 import { GroupMember, type GroupAssignment } from './group-member.ts';
@@ -55,15 +55,17 @@ export interface ConsumptionOptions {
  * What a consumption knows of its membership.
  *
  * - `outside`: there is no client, or it is connecting. To `doubtful` when it asks to join.
- * - `doubtful`: a request to join is under way or answered, and it is being found out what this process owns. To `owning` when that
+ * - `rejoining`: a member that owned has asked to join anew. The generation before ends when all have asked; until then the coordinator takes what is committed under it, and nobody else owns
+ *   anything. To `doubtful` when the request is answered.
+ * - `doubtful`: a request to join is under way from outside, or answered, and it is being found out what this process owns. To `owning` when that
  *   is clear; again to `doubtful` when the group is put together anew meanwhile.
- * - `owning`: the partitions held are this process's, as long as the session lasts since the last proof. To `doubtful` at every request to join.
+ * - `owning`: the partitions held are this process's, as long as the session lasts since the last proof. To `rejoining` at every request to join.
  * - `ended`: for good.
  *
  * From everywhere to `outside` when the client has crashed or is given up; partitions are kept through that: whether they
- * are still owned shows when the group is joined again. Nothing is given out, moved or committed but in `owning` with a session.
+ * are still owned shows when the group is joined again. Nothing is given out or moved but in `owning` with a session, and nothing committed but there and in `rejoining`.
  */
-type Membership = 'outside' | 'doubtful' | 'owning' | 'ended';
+type Membership = 'outside' | 'rejoining' | 'doubtful' | 'owning' | 'ended';
 
 /** One span from `consume` to `stop`: a member of the group, the partitions that it owns, and the consumer that is given their records. */
 export class Consumption {
@@ -87,6 +89,8 @@ export class Consumption {
   #gate = false;
   /** Waiting for an end of doubt. */
   #waiters: (() => void)[] = [];
+  /** Partitions are being divided anew: what was settled may be another one's by the time that it could be committed. */
+  #dividing: { readonly decided: Promise<void>; readonly end: () => void; readonly sinceMs: number } | undefined;
   /** What is committed and on its way; a second commit waits for the first. */
   #committing: Promise<void> | undefined;
   #tickTimer: Timer | undefined;
@@ -138,10 +142,14 @@ export class Consumption {
       logger,
       events: {
         joining: () => {
-          this.#doubt();
+          this.#divide();
+          this.#doubt(this.#membership === 'owning' ? 'rejoining' : 'doubtful');
           return [...this.#owned.values()].map(({ index, epoch }) => ({ partition: index, epoch }));
         },
-        rebalancing: () => void this.#commitAll(),
+        rebalancing: () => {
+          this.#divide();
+          void this.#commitAll();
+        },
         joined: (assignment) => void this.#settleIn(member, assignment),
         fetched: (topic, partition, fromOffset, messages) => this.#take(member, topic, partition, fromOffset, messages),
         alive: () => this.#pumpAll(),
@@ -152,10 +160,35 @@ export class Consumption {
     void member.start();
   }
 
-  #doubt(): void {
+  #doubt(membership: 'rejoining' | 'doubtful'): void {
     if (this.#membership === 'ended') return;
-    this.#membership = 'doubtful';
+    this.#membership = membership;
     this.#turn++;
+  }
+
+  #divide(): void {
+    if (this.#dividing !== undefined || this.#owned.size === 0) return;
+    const { wireClock } = this.#options;
+    const { promise: decided, resolve } = Promise.withResolvers<void>();
+    const patience = wireClock.at(wireClock.now() + UNDECIDED_MAX_MS, resolve);
+    this.#dividing = {
+      decided,
+      sinceMs: wireClock.now(),
+      end: () => {
+        patience.cancel();
+        resolve();
+      },
+    };
+  }
+
+  #divided(): void {
+    this.#dividing?.end();
+    this.#dividing = undefined;
+  }
+
+  undecided(): Promise<void> | undefined {
+    if (this.#dividing === undefined || this.#options.wireClock.now() - this.#dividing.sinceMs >= UNDECIDED_MAX_MS) return undefined;
+    return this.#dividing.decided;
   }
 
   #lost(member: GroupMember, error: Error): void {
@@ -207,11 +240,12 @@ export class Consumption {
 
   /** Finds out what this process owns in a new generation. Partitions whose committed epoch is still ours have had no other owner and go on as they are; all others begin anew. */
   async #settleIn(member: GroupMember, { generation, partitions }: GroupAssignment): Promise<void> {
-    this.#doubt();
+    this.#doubt('doubtful');
     const turn = this.#turn;
     const current = (): boolean => this.#turn === turn && this.#member === member && this.#membership === 'doubtful';
     this.#generation = generation;
     this.#revoke([...this.#owned.keys()].filter((index) => !partitions.includes(index)));
+    this.#divided();
     for (let attempt = 1; current(); attempt++) {
       try {
         const begun = partitions.length === 0 ? { fresh: [], epoch: 0 } : await this.#begin(member, generation, partitions, current);
@@ -372,7 +406,7 @@ export class Consumption {
       this.#tickSoon();
       return this.#committing;
     }
-    if (!this.#certain || this.#member === undefined) return;
+    if ((this.#membership !== 'rejoining' && !this.#certain) || this.#member === undefined) return;
     const collected = [...this.#owned.values()].flatMap((partition) => partition.collect() ?? []);
     if (collected.length === 0) return;
     this.#committing = this.#member
@@ -433,6 +467,7 @@ export class Consumption {
     await new Promise((resolve) => setImmediate(resolve));
     await within(this.#lastCommit(), LAST_COMMIT_WAIT_MS, wireClock).catch(() => undefined);
     this.#membership = 'ended';
+    this.#divided();
     this.#tickTimer?.cancel();
     this.#watchTimer?.cancel();
     this.#sweepTimer?.cancel();

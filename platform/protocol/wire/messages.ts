@@ -71,6 +71,8 @@ export type Instruction =
   | { readonly do: 'runtimeEnded'; readonly exit: RuntimeExit }
   /** Functions of these partitions are the controller's now: say what you hold of them, under `claim`. */
   | { readonly do: 'claim'; readonly claim: number; readonly partitions: readonly number[]; readonly epoch: number }
+  /** There is a controller at this URL: open a session with it. A worker may have no other way to hear of one that has just come. */
+  | { readonly do: 'meet'; readonly url: string }
   /** The controller stops: open no session with it again until it is announced anew. */
   | { readonly do: 'leave' };
 

@@ -68,7 +68,9 @@ export class Fleet implements WorkerPool {
   /** All partitions that are this controller's: told to workers that come later. */
   readonly #claimed = new Map<number, number>();
   #claims = 0;
-  readonly #gatheredAtMs: number;
+  #gatheredAtMs: number;
+  /** Waiting until so many workers are here. */
+  #gathering: { readonly count: number; readonly done: () => void } | undefined;
   #closing: (() => void) | undefined;
   #closed: Promise<void> | undefined;
 
@@ -139,6 +141,33 @@ export class Fleet implements WorkerPool {
   async claim({ partitions, epoch }: PartitionAssignment): Promise<void> {
     for (const partition of partitions) this.#claimed.set(partition, epoch);
     await Promise.all([this.#askWorkers(partitions, epoch), this.#gathered()]);
+  }
+
+  /**
+   * Resolves once so many workers are here, which are then all that there are, or when those that live must have heard of this controller. Whoever takes over functions after that
+   * finds what runs at once.
+   */
+  async gather(count: number): Promise<void> {
+    const { clock } = this.#options;
+    if (this.#sessions.size < count && clock.now() < this.#gatheredAtMs) {
+      await new Promise<void>((resolve) => {
+        const patience = clock.at(this.#gatheredAtMs, resolve);
+        this.#gathering = {
+          count,
+          done: () => {
+            patience.cancel();
+            resolve();
+          },
+        };
+      });
+      this.#gathering = undefined;
+    }
+    if (this.#sessions.size >= count) this.#gatheredAtMs = clock.now();
+  }
+
+  /** Another controller has come: workers open a session with it too. */
+  meet(url: string): void {
+    for (const session of this.#sessions.values()) session.instruct({ do: 'meet', url });
   }
 
   /** Workers that live have heard of this controller by then, and have been told what it claims when they came. */
@@ -276,6 +305,7 @@ export class Fleet implements WorkerPool {
     const byEpoch = Map.groupBy(this.#claimed, ([, epoch]) => epoch);
     for (const [epoch, entries] of byEpoch) session.instruct({ do: 'claim', claim: ++this.#claims, partitions: entries.map(([partition]) => partition), epoch });
     this.#capacityChanged();
+    if (this.#gathering !== undefined && this.#sessions.size >= this.#gathering.count) this.#gathering.done();
     return session;
   }
 
@@ -334,6 +364,11 @@ export class Fleet implements WorkerPool {
     if (environment.session?.live === true || environment.session?.instance !== session.instance) return false;
     this.#settleOn(environment, session);
     return true;
+  }
+
+  /** Undefined: the poll may be taken in. Otherwise when that is to be tried. */
+  heldBack({ kind }: EnvironmentPoll): Promise<void> | undefined {
+    return kind === 'completed' ? this.#options.listener.undecided() : undefined;
   }
 
   async next(session: WorkerSession, environmentId: string, number: number, poll: EnvironmentPoll): Promise<Answer> {

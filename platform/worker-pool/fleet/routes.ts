@@ -111,8 +111,12 @@ export function fleetRoutes({ fleet, secret, controller, partitions, store, func
       sendEmpty(response, 400);
       return;
     }
+    const poll = decodePoll(body.toString());
+    // Not taken in, it may still be told to another controller.
+    const undecided = fleet.heldBack(poll);
+    if (undecided !== undefined) await undecided;
     let answered = false;
-    const answering = fleet.next(session, environmentId, number, decodePoll(body.toString()));
+    const answering = fleet.next(session, environmentId, number, poll);
     const sent = answering.then(
       (answer) => {
         answered = true;

@@ -91,6 +91,7 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
         adopted: (environment) => listener.adopted(environment),
         retire: (environmentId) => listener.retire(environmentId),
         capacityChanged: () => this.#workersChanged(),
+        undecided: () => listener.undecided(),
       },
     });
     this.#capacity = this.#capacityNow();

@@ -18,6 +18,8 @@ export interface FaultRow {
   /** From the fault to the last error that a client saw. */
   readonly recoverySec: number;
   readonly slowestSyncMs: number;
+  /** The longest time in which no sync caller was answered. */
+  readonly longestPauseMs: number;
 }
 
 export interface FaultOptions {
@@ -84,14 +86,15 @@ function rowOf(fault: string, report: LoadReport, injectedAt: number, counts: Pi
     clientErrors: report.errors.size === 0 ? '0' : [...report.errors].map(([what, count]) => `${count} × ${what}`).join('; '),
     recoverySec: report.lastErrorAt === undefined ? 0 : Math.max(0, (report.lastErrorAt - injectedAt) / 1_000),
     slowestSyncMs: report.slowestSyncMs,
+    longestPauseMs: report.longestPauseMs,
   };
 }
 
 /** The table as it stands in the documentation. */
 export function faultTable(rows: readonly FaultRow[]): string {
   return [
-    '| fault | sent | accepted | executed | ran twice | sync answered | errors to clients | recovery | slowest sync |',
-    '| --- | --- | --- | --- | --- | --- | --- | --- | --- |',
-    ...rows.map((row) => `| ${row.fault} | ${row.sent} | ${row.accepted} | ${row.executed} | ${row.duplicates} | ${row.syncAnswered} | ${row.clientErrors} | ${row.recoverySec.toFixed(1)} s | ${row.slowestSyncMs.toFixed(0)} ms |`),
+    '| fault | sent | accepted | executed | ran twice | sync answered | errors to clients | recovery | slowest sync | longest pause |',
+    '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
+    ...rows.map((row) => `| ${row.fault} | ${row.sent} | ${row.accepted} | ${row.executed} | ${row.duplicates} | ${row.syncAnswered} | ${row.clientErrors} | ${row.recoverySec.toFixed(1)} s | ${row.slowestSyncMs.toFixed(0)} ms | ${row.longestPauseMs.toFixed(0)} ms |`),
   ].join('\n');
 }

@@ -16,6 +16,8 @@ export interface LoadReport {
   /** On the clock of `performance.now()`. */
   readonly lastErrorAt: number | undefined;
   readonly slowestSyncMs: number;
+  /** The longest time in which no sync caller was answered. */
+  readonly longestPauseMs: number;
 }
 
 export interface LoadOptions {
@@ -43,7 +45,8 @@ export async function steadyLoad({ gateways, functionName, perSec, deadlineMs, s
   const unknown: string[] = [];
   const errors = new Map<string, number>();
   const underWay = new Set<Promise<void>>();
-  let [sent, syncAnswered, late, slowestSyncMs] = [0, 0, 0, 0];
+  let [sent, syncAnswered, late, slowestSyncMs, longestPauseMs] = [0, 0, 0, 0, 0];
+  let answeredAt = performance.now();
   let lastErrorAt: number | undefined;
   const failed = (what: string): void => {
     errors.set(what, (errors.get(what) ?? 0) + 1);
@@ -55,6 +58,10 @@ export async function steadyLoad({ gateways, functionName, perSec, deadlineMs, s
     const startedAt = performance.now();
     try {
       const { status, functionError, body } = await post(agent, url, JSON.stringify({ mark }), sync ? 'RequestResponse' : 'Event', deadlineMs * 2);
+      if (sync) {
+        longestPauseMs = Math.max(longestPauseMs, performance.now() - answeredAt);
+        answeredAt = performance.now();
+      }
       if (sync && status === 200 && !functionError) syncAnswered++;
       else if (!sync && status === 202) accepted.push(mark);
       else {
@@ -87,7 +94,7 @@ export async function steadyLoad({ gateways, functionName, perSec, deadlineMs, s
   });
   await Promise.all(underWay);
   agent.destroy();
-  return { sent, accepted, unknown, syncAnswered, errors, late, lastErrorAt, slowestSyncMs };
+  return { sent, accepted, unknown, syncAnswered, errors, late, lastErrorAt, slowestSyncMs, longestPauseMs };
 }
 
 function post(agent: Agent, url: string, body: string, type: string, timeoutMs: number): Promise<Answer> {

@@ -31,6 +31,7 @@ describe('processes that die under load', { timeout: 600_000, skip: services ===
       await leave();
     });
     assert.equal(row.clientErrors, '0');
+    assert.equal(row.duplicates, 0);
   });
 
   for (const role of ['gateway', 'worker', 'controller'] as const) {

@@ -153,6 +153,7 @@ export class FakeLog implements InvocationLog {
         this.noted.emit('postponed', head.id);
         return Promise.resolve();
       },
+      undecided: () => undefined,
       stop: () => {
         this.stopped = true;
         return Promise.resolve();

@@ -71,6 +71,43 @@ test('a start is an instruction to a worker, and its departure the controller\'s
   assert.deepEqual([session.environments, session.memoryMiB], [0, 0]);
 });
 
+test('a controller that knows how many workers there are waits until they are here, and then finds at once what they hold', async (t) => {
+  const listener = new FakeListener();
+  const clock = new VirtualClock();
+  const fleet = new Fleet({ listener, clock, logger: createLogger('silent') });
+  t.after(() => closeFleet({ fleet, clock }));
+  const here: string[] = [];
+  const gathered = fleet.gather(2).then(() => here.push('all'));
+  join(fleet, 'w1');
+  await turn();
+  assert.deepEqual(here, []);
+  const sessions = [...fleet.workers, join(fleet, 'w2')];
+  await gathered;
+  const claimed = fleet.claim({ partitions: [0], epoch: 1 });
+  for (const session of sessions) await fleet.held(session, (await told(session)).flatMap((instruction) => (instruction.do === 'claim' ? [instruction.claim] : []))[0], []);
+  await claimed;
+});
+
+test('one for which workers do not come goes on after a while, and is still open to them; one that needs none waits for none', async (t) => {
+  const listener = new FakeListener();
+  const clock = new VirtualClock();
+  const fleet = new Fleet({ listener, clock, logger: createLogger('silent') });
+  t.after(() => closeFleet({ fleet, clock }));
+  const gathered = fleet.gather(2);
+  join(fleet, 'w1');
+  clock.advance(3_000);
+  await gathered;
+  await fleet.gather(0);
+  assert.equal(clock.pending > 0, true, 'the session lives');
+});
+
+test('workers are told of another controller', async () => {
+  const { fleet } = bench();
+  const session = join(fleet);
+  fleet.meet('http://10.0.0.2:9500');
+  assert.deepEqual(await told(session), [{ do: 'meet', url: 'http://10.0.0.2:9500' }]);
+});
+
 test('a stop is an instruction as well, and again where it is repeated', async () => {
   const made = bench();
   const session = join(made.fleet);

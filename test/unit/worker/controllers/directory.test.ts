@@ -27,7 +27,7 @@ function world(t: TestContext, cache?: Cache): World {
     clock,
     cache: shared,
     announcer(url = A) {
-      const announcer = new Announcer({ controller: `at ${url}`, url, cache: shared, clock, logger, owned: () => new Map([[1, 7]]) });
+      const announcer = new Announcer({ controller: `at ${url}`, url, cache: shared, clock, logger, owned: () => new Map([[1, 7]]), workers: () => 3 });
       t.after(() => announcer.stop());
       return announcer;
     },
@@ -71,7 +71,7 @@ test('a worker that comes is told at once, without waiting for the next announce
 test('the owner of a partition can be looked up', async (t) => {
   const { announcer, cache } = world(t);
   await announcer().start();
-  assert.deepEqual(parseAnnouncement((await cache.get(ownerKey(1))) ?? ''), { v: 1, controller: `at ${A}`, url: A, leaving: false });
+  assert.deepEqual(parseAnnouncement((await cache.get(ownerKey(1))) ?? ''), { v: 1, controller: `at ${A}`, url: A, leaving: false, workers: 3 });
   assert.equal(await cache.get(ownerKey(0)), undefined);
 });
 
@@ -122,6 +122,20 @@ test('controllers of the settings are served without a cache; a name stands for 
   await heard.start();
   assert.deepEqual(known(), [A, 'http://127.0.0.1:9501']);
   await announcer().start();
+});
+
+test('a controller that another one has told of is known, and forgotten if nothing else is heard of it; what is no URL is not', async (t) => {
+  const { directory, clock } = world(t);
+  const { directory: heard, known } = directory();
+  await heard.start();
+  heard.met(A);
+  heard.met('not a URL');
+  assert.deepEqual(known(), [A]);
+  for (let ms = 0; ms <= ANNOUNCEMENT_TTL_MS; ms += 2_000) {
+    clock.advance(2_000);
+    await turn();
+  }
+  assert.deepEqual(known(), []);
 });
 
 test('no more controllers are listened to than the bound', async (t) => {

@@ -91,6 +91,48 @@ test('an idle environment that is claimed polls at its new owner; an answer of t
   assert.deepEqual(host.given.map(({ invocation }) => invocation.id), ['b']);
 });
 
+test('what ends while it is undecided whose it is is not taken in: the new owner hears of it, and the former one never', async (t) => {
+  const world = await owned(t);
+  const { a } = world;
+  const decided = Promise.withResolvers<void>();
+  let asked = 0;
+  a.listener.undecided = () => {
+    asked++;
+    return decided.promise;
+  };
+  const end = await running(world);
+  const b = await another(t, world, [a.url]);
+  end();
+  await polled(() => asked === 1);
+  a.fleet.handOver('e');
+  await b.fleet.claim({ ...ALL, epoch: 2 });
+  decided.resolve();
+  await b.listener.waiting('e');
+  assert.deepEqual([completions(a), completions(b)], [[], [completionOf(A)]]);
+});
+
+test('where it stays what it was, it is taken in once that is decided', async (t) => {
+  const world = await owned(t);
+  const { a } = world;
+  const decided = Promise.withResolvers<void>();
+  let asked = 0;
+  a.listener.undecided = () => (asked++ === 0 ? decided.promise : undefined);
+  const end = await running(world);
+  end();
+  await polled(() => asked === 1);
+  assert.deepEqual(completions(a), []);
+  decided.resolve();
+  await a.listener.waiting('e');
+  assert.deepEqual(completions(a), [completionOf(A)]);
+});
+
+test('a controller that another one tells of is met', async (t) => {
+  const { a, controllers } = await owned(t);
+  const b = await fakeController(t);
+  a.fleet.meet(b.url);
+  await polled(() => controllers.open === 2);
+});
+
 test('its twin: without a claim the answer counts', async (t) => {
   const world = await owned(t);
   await another(t, world, [world.a.url]);
