@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import type { TestContext } from 'node:test';
 import type { Agent } from 'undici';
@@ -89,7 +90,15 @@ export async function fakeController(t: Pick<TestContext, 'after'>, { port = 0, 
   };
   const own = fleetRoutes({
     fleet, secret: SECRET, controller: 'c', partitions: 1, clock,
-    store: { presignGet: ({ bucket, key }) => Promise.resolve(`${url}/objects/${bucket}/${key}`) },
+    store: {
+      presignGet: ({ bucket, key }) => Promise.resolve(`${url}/objects/${bucket}/${key}`),
+      get: ({ bucket, key }) => {
+        const body = objects.get(`${bucket}/${key}`);
+        if (body === undefined) return Promise.reject(new Error(`There is no ${bucket}/${key}.`));
+        const summary = { bucket, key, sizeBytes: body.length, etag: '', lastModifiedMs: 0, contentType: '', metadata: {} };
+        return Promise.resolve({ summary, range: { start: 0, endExclusive: body.length }, body: Readable.from([body]) });
+      },
+    },
     functionLogs: {
       append(group, stream, events) {
         logged.push(...events.map(({ message }) => `${group} ${stream} ${message}`));

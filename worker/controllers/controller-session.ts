@@ -249,6 +249,17 @@ export class ControllerSession {
     return (JSON.parse(response.body.toString()) as ObjectAnswer).url;
   }
 
+  /** A deployment package, where the controller hands it over itself; otherwise undefined. Never rejects. */
+  async package(location: ObjectRequest): Promise<Buffer | undefined> {
+    if (!this.open) return undefined;
+    try {
+      const response = await this.#request('/packages', JSON.stringify(location), AbortSignal.any([this.#ending.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]));
+      return !this.#isOver(response) && response.status === 200 ? response.body : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Whether the controller has taken these logs. Never rejects. */
   async log(logs: readonly WireLog[]): Promise<boolean> {
     if (!this.open) return false;

@@ -6,7 +6,7 @@ import { functionIdOf, functionKey } from '../../platform/model/execution-spec.t
 import { CODE_BUCKET } from '../../platform/model/function.ts';
 import type { ObjectLocation } from '../../platform/object-store/object-store.ts';
 import type { Assignment, ControllerLink, EnvironmentHost, HeldEnvironment } from '../../platform/protocol/controller-link.ts';
-import { NO_ROOM, type Instruction, type WireLog, type WorkerRoom } from '../../platform/protocol/wire/messages.ts';
+import { NO_ROOM, SMALL_PACKAGE_BYTES, type Instruction, type WireLog, type WorkerRoom } from '../../platform/protocol/wire/messages.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import type { CodeSource } from '../code/code-source.ts';
 import { ControllerSession } from './controller-session.ts';
@@ -71,7 +71,17 @@ export class Controllers implements ControllerLink {
   }
 
   /** Brings a deployment package, of a function that a controller has told this worker of. */
-  readonly code: CodeSource = ({ objectKey }) => this.#read({ bucket: CODE_BUCKET, key: objectKey });
+  readonly code: CodeSource = async ({ objectKey: key, sizeBytes }) => {
+    const location = { bucket: CODE_BUCKET, key };
+    return (sizeBytes <= SMALL_PACKAGE_BYTES ? await this.#ask(location) : undefined) ?? this.#read(location);
+  };
+
+  /** A small package, of the first controller that hands it over. */
+  async #ask(location: ObjectLocation): Promise<Buffer | undefined> {
+    const open = [...this.#sessions.values()].filter((session) => session.open);
+    const answers = open.map(async (session) => (await session.package(location)) ?? Promise.reject(new Error('not from here')));
+    return Promise.any(answers).catch(() => undefined);
+  }
 
   /** Which of the controllers may say where it lies is theirs to know. */
   async #read(location: ObjectLocation): Promise<Buffer> {

@@ -20,6 +20,7 @@ import { decodeFrame, encodeFrame } from './frame.ts';
  * - `POST /v1/sessions/S/retirements`: {@link RetirementsRequest} → 204: environments that the worker would like to stop. The poll of one that has nothing to do is
  *   answered with `stop`; one that was given something meanwhile goes on.
  * - `POST /v1/sessions/S/objects`: {@link ObjectRequest} → {@link ObjectAnswer}: where an object lies that the worker needs; 403 for one that it does not need.
+ * - `POST /v1/sessions/S/packages`: {@link ObjectRequest} → the object itself, where it is a deployment package of at most {@link SMALL_PACKAGE_BYTES}; 404: ask where it lies; 403 as above.
  * - `POST /v1/sessions/S/logs`: {@link LogsRequest} → 204: what functions have printed. 403 where one of them is not the controller's affair: nothing was taken then.
  * - `DELETE /v1/sessions/S` → 204: the worker leaves; it holds nothing any more.
  *
@@ -34,6 +35,9 @@ export const DRAINED_PATH = '/v1/drained';
 export const INSTRUCTIONS_HOLD_MS = 2_000;
 /** An idle environment polls anew after this long, so that a connection that is dead unnoticed is not waited on for ever. */
 export const NEXT_HOLD_MS = 60_000;
+
+/** A deployment package up to this size may be had of a controller. */
+export const SMALL_PACKAGE_BYTES = 256 * 1024;
 
 export interface WorkerRoom {
   readonly maxEnvironments: number;

@@ -486,5 +486,5 @@ export class Fleet implements WorkerPool {
 
 /** An image's code does not come from the object store. */
 function grantCode({ grants }: WorkerSession, { configuration: { code, image } }: ExecutionSpec): void {
-  if (image === undefined) grants.read({ bucket: CODE_BUCKET, key: code.objectKey });
+  if (image === undefined) grants.read({ bucket: CODE_BUCKET, key: code.objectKey }, code.sizeBytes);
 }

@@ -8,8 +8,9 @@ export const GRANTS_MAX = 2_000;
  * that it has run. A worker has no credentials of its own, so that what a function may find in its process opens nothing else.
  */
 export class Grants {
-  readonly #objects = new Set<string>();
-  readonly #logGroups = new Set<string>();
+  /** With the size of those that are known by it. */
+  readonly #objects = new Map<string, number | undefined>();
+  readonly #logGroups = new Map<string, undefined>();
 
   mayRead(location: ObjectLocation): boolean {
     return this.#objects.has(nameOf(location));
@@ -19,12 +20,17 @@ export class Grants {
     return this.#logGroups.has(group);
   }
 
-  read(location: ObjectLocation): void {
-    remember(this.#objects, nameOf(location));
+  /** Undefined: it may not be read, or its size is not known. */
+  sizeOf(location: ObjectLocation): number | undefined {
+    return this.#objects.get(nameOf(location));
+  }
+
+  read(location: ObjectLocation, sizeBytes?: number): void {
+    remember(this.#objects, nameOf(location), sizeBytes);
   }
 
   log(group: string): void {
-    remember(this.#logGroups, group);
+    remember(this.#logGroups, group, undefined);
   }
 }
 
@@ -32,11 +38,11 @@ function nameOf({ bucket, key }: ObjectLocation): string {
   return `${bucket}/${key}`;
 }
 
-function remember(names: Set<string>, name: string): void {
+function remember<What>(names: Map<string, What>, name: string, what: What): void {
   names.delete(name);
-  names.add(name);
+  names.set(name, what);
   if (names.size <= GRANTS_MAX) return;
-  for (const oldest of names) {
+  for (const oldest of names.keys()) {
     names.delete(oldest);
     return;
   }

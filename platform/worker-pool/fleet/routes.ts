@@ -24,6 +24,7 @@ import {
 import { equal, EVERY_WORKER, verifyJoinToken } from '../../protocol/wire/tokens.ts';
 import type { ObjectStore } from '../../object-store/object-store.ts';
 import type { Fleet } from './fleet.ts';
+import { SmallPackages } from './small-packages.ts';
 import type { WorkerSession } from './worker-session.ts';
 
 /** A poll carries an error object of 256 KiB at most, in base64. */
@@ -38,14 +39,15 @@ export interface FleetRoutesOptions {
   readonly secret: string;
   readonly controller: string;
   readonly partitions: number;
-  /** Signs where objects are. */
-  readonly store: Pick<ObjectStore, 'presignGet'>;
+  /** Signs where objects are, and reads small packages. */
+  readonly store: Pick<ObjectStore, 'presignGet' | 'get'>;
   readonly functionLogs: Pick<FunctionLogs, 'append'>;
   readonly clock: Clock;
 }
 
 /** The workers' side of a {@link Fleet} as HTTP. */
 export function fleetRoutes({ fleet, secret, controller, partitions, store, functionLogs, clock }: FleetRoutesOptions): readonly InternalRoute[] {
+  const small = new SmallPackages(store);
   const json = async <Message>(request: IncomingMessage): Promise<Message | undefined> => parse<Message>(await readInternalBody(request, MAX_MESSAGE_BYTES));
 
   /** The session that a request belongs to; otherwise it is answered here. */
@@ -172,18 +174,33 @@ export function fleetRoutes({ fleet, secret, controller, partitions, store, func
     sendEmpty(response, message === undefined ? 400 : 204);
   };
 
-  const objects = async (request: IncomingMessage, response: ServerResponse, [id]: readonly string[]): Promise<void> => {
+  /** The object that a worker asks for; otherwise it is answered here. */
+  const wanted = async (request: IncomingMessage, response: ServerResponse, id: string | undefined): Promise<(ObjectRequest & { readonly sizeBytes: number | undefined }) | undefined> => {
     const session = sessionOf(request, response, id);
-    if (session === undefined) return;
+    if (session === undefined) return undefined;
     const location = await json<ObjectRequest>(request);
     if (typeof location?.bucket !== 'string' || typeof location.key !== 'string') {
       sendEmpty(response, 400);
-      return;
+      return undefined;
     }
-    if (!session.grants.mayRead(location)) {
-      sendEmpty(response, 403);
-      return;
-    }
+    const { bucket, key } = location;
+    if (session.grants.mayRead(location)) return { bucket, key, sizeBytes: session.grants.sizeOf(location) };
+    sendEmpty(response, 403);
+    return undefined;
+  };
+
+  const packages = async (request: IncomingMessage, response: ServerResponse, [id]: readonly string[]): Promise<void> => {
+    const location = await wanted(request, response, id);
+    if (location === undefined) return;
+    const { key, sizeBytes } = location;
+    const code = sizeBytes === undefined ? undefined : await small.read(key, sizeBytes).catch(() => undefined);
+    if (code === undefined) sendEmpty(response, 404);
+    else sendBytes(response, 200, 'application/octet-stream', code);
+  };
+
+  const objects = async (request: IncomingMessage, response: ServerResponse, [id]: readonly string[]): Promise<void> => {
+    const location = await wanted(request, response, id);
+    if (location === undefined) return;
     const answer: ObjectAnswer = { url: await store.presignGet({ bucket: location.bucket, key: location.key }, OBJECT_URL_SEC, 'platform') };
     sendBytes(response, 200, 'application/json', JSON.stringify(answer));
   };
@@ -220,6 +237,7 @@ export function fleetRoutes({ fleet, secret, controller, partitions, store, func
     { method: 'POST', path: '/v1/sessions/*/departures', handle: departures },
     { method: 'POST', path: '/v1/sessions/*/retirements', handle: retirements },
     { method: 'POST', path: '/v1/sessions/*/objects', handle: objects },
+    { method: 'POST', path: '/v1/sessions/*/packages', handle: packages },
     { method: 'POST', path: '/v1/sessions/*/logs', handle: logs },
     { method: 'DELETE', path: '/v1/sessions/*', handle: leave },
   ];

@@ -49,6 +49,11 @@ const WARM_TMP_MIB = 512;
 const LARGEST_MIB = 10_240;
 /** Requests for pods under way at once: above it they wait their turn, so that a burst does not drown the API server. */
 const CREATING_MAX = 32;
+/**
+ * A waiting pod that is taken is labelled so much later: its ReplicaSet makes another one in its place then, which would take the processor from the start that a caller waits for. Until then its worker
+ * tells other controllers that it is taken.
+ */
+const ASSIGN_LATER_MS = 200;
 /** A label that could not be written is tried again after so long, later after twice as long and so on, as long as the pod lives. */
 const ASSIGN_RETRY_MS = 1_000;
 const ASSIGN_RETRY_MAX_MS = 30_000;
@@ -205,7 +210,10 @@ export class KubernetesPool implements WorkerPool, WorkerOversight {
     if (known.functionId !== undefined) return;
     known.functionId = functionIdOf(spec);
     this.#tally.assigned++;
-    void this.#assign(known, spec, 1);
+    const { clock } = this.#options;
+    // What its network may reach hangs on the labels.
+    if (spec.configuration.vpc !== undefined || known.seen.state !== 'warm') void this.#assign(known, spec, 1);
+    else known.assigning = clock.at(clock.now() + ASSIGN_LATER_MS, () => void this.#assign(known, spec, 1));
   }
 
   /** Another controller was quicker: the pod is that one's function's, as its labels will say. */

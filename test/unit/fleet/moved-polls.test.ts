@@ -16,7 +16,7 @@ test('a poll of an environment that is not this controller’s is answered witho
   const logger = createLogger('silent');
   const never = (): Promise<never> => new Promise(() => undefined);
   const fleet = new Fleet({ gatherMs: 0, clock: systemClock, logger, listener: { next: never, responded: () => undefined, gone: () => undefined, adopted: () => Promise.resolve(false), capacityChanged: () => undefined, undecided: () => undefined, retire: () => undefined } });
-  const server = await startInternalServer({ host: '127.0.0.1', port: 0, logger, routes: fleetRoutes({ fleet, secret: SECRET, controller: 'c', partitions: 1, clock: systemClock, store: { presignGet: never }, functionLogs: { append: () => undefined } }) });
+  const server = await startInternalServer({ host: '127.0.0.1', port: 0, logger, routes: fleetRoutes({ fleet, secret: SECRET, controller: 'c', partitions: 1, clock: systemClock, store: { presignGet: never, get: never }, functionLogs: { append: () => undefined } }) });
   const agent = internalAgent();
   const origin = `http://127.0.0.1:${server.port}`;
   try {

@@ -3,7 +3,7 @@ import { test, type TestContext } from 'node:test';
 import { internalAgent, internalRequest } from '../../../platform/internal-http/client.ts';
 import { CODE_BUCKET } from '../../../platform/model/function.ts';
 import { PAYLOAD_BUCKET } from '../../../platform/model/invocation.ts';
-import { decodeAnswer, encodePoll, type SessionGrant } from '../../../platform/protocol/wire/messages.ts';
+import { decodeAnswer, encodePoll, SMALL_PACKAGE_BYTES, type SessionGrant } from '../../../platform/protocol/wire/messages.ts';
 import { joinToken } from '../../../platform/protocol/wire/tokens.ts';
 import { RECONNECT_MS } from '../../../platform/worker-pool/fleet/worker-session.ts';
 import { completionOf, initialized, invoke, specOf } from '../../support/fleet-listener.ts';
@@ -162,6 +162,28 @@ test('a worker is told where an object lies that it needs, and of no other', asy
   assert.equal((await located(PAYLOAD_BUCKET, 'p'))[0], 200);
   for (const [bucket, key] of [[CODE_BUCKET, 'p'], [PAYLOAD_BUCKET, 'code-of-f'], ['sluice-registry', 'anything']]) assert.equal((await located(bucket, key))[0], 403);
   for (const [bucket, key] of [[CODE_BUCKET, undefined], [7, 'p']]) assert.equal((await located(bucket, key))[0], 400);
+});
+
+test('a worker is handed small packages of functions that it has been told of; for others it is told to ask where they lie', async (t) => {
+  const made = await caller(t);
+  const { path, token: own } = await session(made);
+  const handed = async (key: unknown): Promise<readonly [number, string]> => {
+    const { status, body } = await made.ask(`${path}/packages`, JSON.stringify({ bucket: CODE_BUCKET, key }), own);
+    return [status, body.toString()];
+  };
+  const start = (key: string, sizeBytes: number): void => {
+    const spec = specOf(key);
+    made.fleet.start(`e-${key}`, { ...spec, configuration: { ...spec.configuration, code: { ...spec.configuration.code, objectKey: key, sizeBytes } } });
+  };
+  made.objects.set(`${CODE_BUCKET}/small`, Buffer.from('a package'));
+  assert.deepEqual(await handed('small'), [403, ''], 'it has not been told of the function yet');
+  start('small', SMALL_PACKAGE_BYTES);
+  start('large', SMALL_PACKAGE_BYTES + 1);
+  start('missing', 1);
+  assert.deepEqual(await handed('small'), [200, 'a package']);
+  made.objects.delete(`${CODE_BUCKET}/small`);
+  assert.deepEqual(await handed('small'), [200, 'a package'], 'read once');
+  assert.deepEqual(await Promise.all([handed('large'), handed('missing'), handed(undefined)]), [[404, ''], [404, ''], [400, '']]);
 });
 
 test('a worker writes the logs of functions that it was given, and all of a message or nothing', async (t) => {

@@ -6,7 +6,7 @@ import { WORKER_OVERHEAD_MIB } from '../../../platform/worker-pool/kubernetes/si
 import { EMPTY_MS, START_MAX_MS, UNHEARD_MS } from '../../../platform/worker-pool/kubernetes/supply.ts';
 import { heldEnvironment, specOf } from '../../support/fleet-listener.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
-import { ADDRESS, bench, closeAll, departures, join, left, opened, pass, servingPod, settle, SIZE, start, told, warmPod, type Bench } from './pools.ts';
+import { ADDRESS, ASSIGNED_MS, SIZE, bench, closeAll, departures, join, left, opened, pass, servingPod, settle, start, told, warmPod, type Bench } from './pools.ts';
 
 const F = specOf('f');
 const G = specOf('g');
@@ -126,7 +126,8 @@ test('a worker that comes back after it was not heard for long is asked what it 
 
 test('a controller that starts takes over what pods hold, and removes those that are empty', async () => {
   const before = await bench();
-  await servingPod(before, 'p', 'e');
+  const serving = await servingPod(before, 'p', 'e');
+  await pass(before, ASSIGNED_MS, serving);
   const clock = new VirtualClock(before.clock.now());
   const made = await bench({}, { cluster: before.cluster, clock });
   others(made, 'empty', F);
@@ -227,6 +228,7 @@ test('a warm pod that is too small grows, and is taken when it has', async () =>
   made.cluster.show('p', { size: { memoryMiB: 1_024, tmpMiB: 512 } });
   await settle();
   assert.deepEqual(await opened(session), ['large0']);
+  await pass(made, ASSIGNED_MS, session);
   assert.deepEqual([made.cluster.resized.length, made.cluster.created, made.cluster.assigned], [1, [], ['p large']]);
 });
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { SPARE_MS, TROUBLED_SPARE_MS, UNSCHEDULABLE_PATIENCE_MS } from '../../../platform/worker-pool/kubernetes/supply.ts';
 import { specOf } from '../../support/fleet-listener.ts';
-import { ADDRESS, bench, closeAll, departures, join, left, opened, pass, servingPod, settle, SIZE, start, told, warmPod } from './pools.ts';
+import { ADDRESS, ASSIGNED_MS, SIZE, bench, closeAll, departures, join, left, opened, pass, servingPod, settle, start, told, warmPod } from './pools.ts';
 
 const F = specOf('f');
 const G = specOf('g');
@@ -22,6 +22,8 @@ test('a warm pod that has joined is taken, and labelled with its function once',
   const session = await warmPod(made, 'p');
   await start(made, 1);
   assert.deepEqual((await told(session)).map(({ do: what }) => what), ['open']);
+  assert.deepEqual(made.cluster.assigned, [], 'the pod that takes its place is not to start beside it');
+  await pass(made, ASSIGNED_MS, session);
   assert.deepEqual(made.cluster.assigned, ['p f']);
   made.pool.fleet.holds(session, 1);
   made.pool.stop('f0');
@@ -270,6 +272,7 @@ test('a label that could not be written is written again', async () => {
   const session = await warmPod(made, 'p');
   await start(made, 1);
   assert.deepEqual(await opened(session), ['f0'], 'nothing waits for it');
+  await pass(made, ASSIGNED_MS, session);
   await pass(made, 1_000, session);
   assert.deepEqual(made.cluster.assigned, ['p f', 'p f']);
   delete made.cluster.refuses.assign;

@@ -14,6 +14,8 @@ export const ADDRESS = '10.0.0.7';
 /** As workers in pods say: how much fits is the pool's to know. */
 const ROOM = { maxEnvironments: 10, maxMemoryMiB: 10_000_000 };
 const STEP_MS = 1_000;
+/** A waiting pod that is taken has its label by then. */
+export const ASSIGNED_MS = 200;
 
 /** A controller's pool over a cluster that other controllers may use as well. */
 export interface Bench {

@@ -4,7 +4,7 @@ import { afterEach, test } from 'node:test';
 import { functionIdOf, type ExecutionSpec } from '../../../platform/model/execution-spec.ts';
 import type { WorkerSession } from '../../../platform/worker-pool/fleet/worker-session.ts';
 import { heldEnvironment, inGroups, specOf } from '../../support/fleet-listener.ts';
-import { ADDRESS, bench, closeAll, join, left, opened, pass, settle, start, warmPod, type Bench } from './pools.ts';
+import { ADDRESS, ASSIGNED_MS, bench, closeAll, join, left, opened, pass, settle, start, warmPod, type Bench } from './pools.ts';
 
 const F = specOf('f');
 const ONE = inGroups(F, 'sg-1');
@@ -36,11 +36,19 @@ for (const [what, before, after] of [['other security groups', ONE, TWO], ['secu
     assert.deepEqual([await opened(session), made.cluster.created.length], [['e'], 1]);
     made.cluster.show(own?.name ?? '', { address: ADDRESS });
     assert.deepEqual(await opened(await join(made, own?.name ?? '')), ['f0']);
+    await pass(made, ASSIGNED_MS, session);
     assert.deepEqual(['p', own?.name ?? ''].map((name) => made.cluster.pod(name)?.functionId), [functionIdOf(before), functionIdOf(after)]);
     await left(made, session, 'e');
     assert.deepEqual(made.cluster.removed, ['p']);
   });
 }
+
+test('a pod of security groups is labelled before anything else happens; one without has time', async () => {
+  const made = await bench();
+  await warmPod(made, 'p');
+  await start(made, 1, ONE);
+  assert.deepEqual(made.cluster.assigned, ['p f']);
+});
 
 test('a counter-test: a revision with the same ones shares the pod', async () => {
   const made = await bench({ environmentsPerPod: 2 });

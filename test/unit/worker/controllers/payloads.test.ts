@@ -2,13 +2,15 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { internalAgent } from '../../../../platform/internal-http/client.ts';
 import { sendBytes, sendEmpty, startInternalServer } from '../../../../platform/internal-http/server.ts';
+import { CODE_BUCKET, type CodeReference } from '../../../../platform/model/function.ts';
 import { PAYLOAD_BUCKET } from '../../../../platform/model/invocation.ts';
 import type { ObjectLocation } from '../../../../platform/object-store/object-store.ts';
+import { SMALL_PACKAGE_BYTES } from '../../../../platform/protocol/wire/messages.ts';
 import { createLogger } from '../../../../platform/telemetry/logger.ts';
 import { ClaimedPayloads } from '../../../../worker/controllers/claimed-payloads.ts';
 import { invocation } from '../../../support/log-consumer.ts';
 import { completionOf, invoke, specOf } from '../../../support/fleet-listener.ts';
-import { fakeController, fakeWorker, joined } from '../../../support/fleet-world.ts';
+import { fakeController, fakeWorker, joined, polled } from '../../../support/fleet-world.ts';
 
 const PAYLOAD = Buffer.alloc(300_000, 'payload');
 const NONE = Buffer.alloc(0);
@@ -109,4 +111,30 @@ test('an environment is given a claimed payload whole; one whose payload is nowh
     given.map((assignment, index) => completionOf(assignment, index < 2 ? {} : { outcome: 'notRun', durationMs: 0 })),
   );
   assert.deepEqual([host.opened, host.closed], [['e'], []]);
+});
+
+test('a small package is handed over by the controller; a large one, and one that it does not have, is fetched where the controller says', async (t) => {
+  const asked: string[] = [];
+  const controller = await fakeController(t, {
+    routes: (all) => all.map((route) => ({ ...route, handle: (request, response, path, query) => (asked.push(route.path), route.handle(request, response, path, query)) })),
+  });
+  const { controllers } = fakeWorker(t);
+  controllers.known(new Set([controller.url]));
+  await joined(controller);
+  const codeOf = (name: string, sizeBytes: number): CodeReference => ({ sha256: name, sizeBytes, objectKey: name });
+  const start = (code: CodeReference): void => {
+    const spec = specOf(code.objectKey);
+    controller.fleet.start(`e-${code.objectKey}`, { ...spec, configuration: { ...spec.configuration, code } });
+  };
+  const [small, large] = [codeOf('small', 7), codeOf('large', SMALL_PACKAGE_BYTES + 1)];
+  for (const code of [small, large]) {
+    controller.objects.set(`${CODE_BUCKET}/${code.objectKey}`, Buffer.from(code.objectKey));
+    start(code);
+  }
+  await polled(() => controllers.open === 1);
+  assert.equal((await controllers.code(small)).toString(), 'small');
+  assert.deepEqual(asked.filter((path) => /objects|packages/.test(path)), ['/v1/sessions/*/packages']);
+  assert.equal((await controllers.code(large)).toString(), 'large');
+  assert.equal(asked.filter((path) => path.endsWith('/packages')).length, 1, 'nobody asks for a large one');
+  await assert.rejects(controllers.code(codeOf('foreign', 7)), /No controller says where .*foreign lies/);
 });
