@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as pace } from 'node:timers/promises';
-import { LogUnavailableError, type Delivery, type InvocationLog } from '../../platform/invocation-log/invocation-log.ts';
-import { kafkaBroker, NO_KAFKA_HOME, type KafkaBroker } from '../support/kafka-broker.ts';
-import { kafkaScene, type KafkaScene } from '../support/kafka-logs.ts';
-import { CollectingConsumer, functionPerPartition, invocation } from '../support/log-consumer.ts';
-import { freePort, until } from '../support/redis-server.ts';
-import { tcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
+import { LogUnavailableError, type Delivery, type InvocationLog } from '../../../platform/invocation-log/invocation-log.ts';
+import { kafkaBroker, NO_KAFKA_HOME, type KafkaBroker } from '../../support/kafka-broker.ts';
+import { kafkaScene, type KafkaScene } from '../../support/kafka-logs.ts';
+import { CollectingConsumer, functionPerPartition, invocation } from '../../support/log-consumer.ts';
+import { freePort, until } from '../../support/redis-server.ts';
+import { tcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts';
 
 const SESSION_MS = 3_000;
 const REFUSED_PACE_MS = 5;
