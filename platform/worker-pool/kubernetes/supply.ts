@@ -103,47 +103,59 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
   const starting = pods.filter(({ state, joinedAtMs, trouble, death, heardAtMs }) => state === 'spare' && joinedAtMs === undefined && trouble === undefined && death === undefined && !lookAt(heardAtMs + START_MAX_MS)).length;
   let room = Math.min(maxPods - pods.filter(({ state }) => state !== 'warm').length, maxStartingPods - starting);
 
-  const awaits = ({ environmentId }: Need, pod: SupplyPod | undefined): void => {
-    if (pod === undefined) return;
-    const { trouble, death } = pod;
-    if (death !== undefined) plan.giveUp.push({ environmentId, message: death });
-    else if (isSpeechless(pod, lookAt)) plan.giveUp.push({ environmentId, message: `The container in the pod ${pod.name} runs and has asked for no event for ${SPEECHLESS_MS / 1_000} s: its entry point has to be a runtime, or a Lambda runtime interface client.` });
-    else if (trouble !== undefined && (trouble.lasting || lookAt(trouble.sinceMs + UNSCHEDULABLE_PATIENCE_MS))) plan.giveUp.push({ environmentId, message: trouble.message });
-  };
-  const reserve = (need: Need, pod: SupplyPod, size: PodSize): void => void reserved.set(pod.name, { functionId: need.functionId, family: need.family, size, left: need.alone === true ? 0 : environmentsPerPod - 1, pod });
+  const reserve = (need: Need, pod: SupplyPod, size: PodSize): void => void reserved.set(pod.name, { need, size, left: need.alone === true ? 0 : environmentsPerPod - 1, shared: false, pod });
+  const awaited = new Map<Need, SupplyPod>();
   const share = (need: Need): boolean => {
     if (environmentsPerPod === 1 || need.alone === true) return false;
-    const open = [...reserved.values(), ...ordered].filter(({ functionId, family, size, left }) => left > 0 && functionId === need.functionId && family === need.family && fits(need.size, size));
+    const open = [...reserved.values(), ...ordered].filter(({ need: { functionId, family }, size, left }) => left > 0 && functionId === need.functionId && family === need.family && fits(need.size, size));
     // The smallest: the others may be all that a larger need has.
     const [claim] = open.sort((a, b) => bySize(a.size, b.size));
     if (claim === undefined) return false;
     claim.left--;
-    awaits(need, claim.pod);
+    claim.shared = true;
+    if (claim.pod !== undefined) awaited.set(need, claim.pod);
     return true;
   };
-  const coming = (need: Need, which: (pod: SupplyPod) => boolean): SupplyPod | undefined =>
-    best(pods.filter((pod) => which(pod) && isFreeFor(pod, need, reserved) && (pod.joinedAtMs === undefined ? willJoin(pod, lookAt) && fits(need.size, pod.size) : pod.resizingTo !== undefined && fits(need.size, pod.resizingTo))));
+  const isFree = ({ name }: SupplyPod): boolean => !reserved.has(name);
+  const coming = (need: Need, which: (pod: SupplyPod) => boolean): SupplyPod[] =>
+    pods.filter((pod) => which(pod) && isFor(pod, need) && (pod.joinedAtMs === undefined ? willJoin(pod, lookAt) && fits(need.size, pod.size) : pod.resizingTo !== undefined && fits(need.size, pod.resizingTo)));
   const waitFor = (need: Need, pod: SupplyPod): void => {
     reserve(need, pod, pod.resizingTo ?? pod.size);
-    awaits(need, pod);
+    awaited.set(need, pod);
+  };
+  // Pods from which a search has led nowhere: nor will any later one (Kuhn's algorithm for matchings), and so a plan stays as short as its lists.
+  const exhausted = new Set<string>();
+  /** A pod that comes and will do: one that nobody waits for, or one for whose need there is another. */
+  const find = (need: Need, passed: Set<string>): SupplyPod | undefined => {
+    const free = best(coming(need, isFree));
+    if (free !== undefined) return free;
+    for (const pod of coming(need, ({ name }) => !passed.has(name) && !exhausted.has(name))) {
+      const holder = reserved.get(pod.name);
+      if (holder === undefined || holder.shared || passed.has(pod.name)) continue;
+      passed.add(pod.name);
+      const other = find(holder.need, passed);
+      if (other === undefined) continue;
+      waitFor(holder.need, other);
+      return pod;
+    }
+    return undefined;
   };
 
   // First each finds what is its function's, or was made for it, the largest first: what one takes that would do for it may be all that another has.
-  const covered = new Set<Need>();
   for (const need of [...needs].sort((a, b) => bySize(b.size, a.size))) {
-    const own = coming(need, ({ functionId, madeFor }) => (functionId ?? madeFor) === need.functionId);
-    if (own === undefined) continue;
-    waitFor(need, own);
-    covered.add(need);
+    const own = best(coming(need, (pod) => isFree(pod) && (pod.functionId ?? pod.madeFor) === need.functionId));
+    if (own !== undefined) waitFor(need, own);
   }
   for (const need of needs) {
-    if (covered.has(need) || share(need)) continue;
-    const pod = coming(need, () => true);
+    if (awaited.has(need) || share(need)) continue;
+    const passed = new Set<string>();
+    const pod = find(need, passed);
     if (pod !== undefined) {
       waitFor(need, pod);
       continue;
     }
-    const small = best(pods.filter((candidate) => isFreeFor(candidate, need, reserved) && canGrow(candidate, need)));
+    for (const name of passed) exhausted.add(name);
+    const small = best(pods.filter((candidate) => isFor(candidate, need) && isFree(candidate) && canGrow(candidate, need)));
     if (small !== undefined) {
       const size = { ...small.size, memoryMiB: need.size.memoryMiB };
       reserve(need, small, size);
@@ -152,8 +164,12 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
     }
     if (room <= 0) continue;
     room--;
-    ordered.push({ functionId: need.functionId, family: need.family, size: need.size, left: need.alone === true ? 0 : environmentsPerPod - 1, pod: undefined });
+    ordered.push({ need, size: need.size, left: need.alone === true ? 0 : environmentsPerPod - 1, shared: false, pod: undefined });
     plan.create.push({ environmentId: need.environmentId, functionId: need.functionId, family: need.family, size: need.size });
+  }
+  for (const [{ environmentId }, pod] of awaited) {
+    const message = whyNot(pod, lookAt);
+    if (message !== undefined) plan.giveUp.push({ environmentId, message });
   }
 
   for (const pod of snapshot.pods) {
@@ -163,17 +179,27 @@ export function planSupply(snapshot: SupplySnapshot): SupplyPlan {
 }
 
 interface Reservation {
-  readonly functionId: string;
-  readonly family: string;
+  /** The first that it is for. */
+  readonly need: Need;
   readonly size: PodSize;
   /** Environments that it will have room for beside those for which it is reserved. */
   left: number;
+  /** It is for others too. */
+  shared: boolean;
   /** Undefined: it is still to be made. */
   readonly pod: SupplyPod | undefined;
 }
 
-function isFreeFor(pod: SupplyPod, need: Need, reserved: ReadonlyMap<string, Reservation>): boolean {
-  return pod.family === need.family && !reserved.has(pod.name) && (pod.functionId ?? need.functionId) === need.functionId;
+function isFor(pod: SupplyPod, need: Need): boolean {
+  return pod.family === need.family && (pod.functionId ?? need.functionId) === need.functionId;
+}
+
+/** Why whoever waits for this pod waits in vain, or has for too long; undefined: it may come. */
+function whyNot(pod: SupplyPod, lookAt: (atMs: number) => boolean): string | undefined {
+  const { name, trouble, death } = pod;
+  if (death !== undefined) return death;
+  if (isSpeechless(pod, lookAt)) return `The container in the pod ${name} runs and has asked for no event for ${SPEECHLESS_MS / 1_000} s: its entry point has to be a runtime, or a Lambda runtime interface client.`;
+  return trouble !== undefined && (trouble.lasting || lookAt(trouble.sinceMs + UNSCHEDULABLE_PATIENCE_MS)) ? trouble.message : undefined;
 }
 
 /** A pod that is known to run and is not heard may be one whose worker is still to find this controller, but not for long. */

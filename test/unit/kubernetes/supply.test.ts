@@ -61,6 +61,7 @@ table('a need', [
   { what: 'waits for a pod of its function that has not been heard yet', needs: [need('a')], pods: [serving('p', 'f')] },
   { what: 'and another, with one pod that comes: one is made, for the second', needs: [need('a'), need('b')], pods: [pod('p')], plan: { create: [order('b')] } },
   { what: 'of another function than another need\'s has a pod of its own made', needs: [need('a'), need('b', { functionId: 'g' })], plan: { create: [order('a'), order('b')] } },
+  { what: 'leaves a pod that another one needs where there is one more that will do', needs: [need('a', { functionId: 'h', size: WIDE }), need('b'), need('c', { functionId: 'h', size: WIDE })], pods: [pod('made', { madeFor: 'h', size: WIDE }), warm('wide', { size: WIDE }), warm('p', { size: { memoryMiB: 256, tmpMiB: 512 } })] },
   { what: 'does not wait for a pod of another family', needs: [need('a')], pods: [warm('p', { family: 'python' })], plan: { create: [order('a')], nextLookAtMs: NOW + START_MAX_MS } },
   { what: 'does not wait for a pod that comes with too little memory', needs: [need('a', { size: LARGE })], pods: [warm('p')], plan: { create: [order('a', LARGE)], nextLookAtMs: NOW + START_MAX_MS } },
   { what: 'does not wait for a pod with a /tmp that is too small', needs: [need('a', { size: WIDE })], pods: [warm('p')], plan: { create: [order('a', WIDE)], nextLookAtMs: NOW + START_MAX_MS } },

@@ -51,9 +51,10 @@ test('what is no head of a reply is undefined', () => {
 });
 
 test('an announcement is read, whatever else is in it; anything else is none', () => {
-  const announcement = { v: 1, controller: 'controller-1', url: 'http://10.0.0.7:9500', leaving: false };
+  const announcement = { v: 1, controller: 'controller-1', url: 'http://10.0.0.7:9500', leaving: false, workers: 3 };
   assert.deepEqual(parseAnnouncement(JSON.stringify({ ...announcement, later: 1 })), announcement);
   assert.deepEqual(parseAnnouncement(JSON.stringify({ ...announcement, leaving: true })), { ...announcement, leaving: true });
+  assert.deepEqual(parseAnnouncement(JSON.stringify({ ...announcement, workers: 'many' })), { ...announcement, workers: 0 });
   for (const wrong of [{ v: 2 }, { controller: 7 }, { url: 'nowhere' }, { url: undefined }]) assert.equal(parseAnnouncement(JSON.stringify({ ...announcement, ...wrong })), undefined);
   fc.assert(fc.property(fc.oneof(fc.json(), fc.string()), (foreign) => assert.equal(parseAnnouncement(foreign), undefined)));
 });
