@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { FunctionConfiguration } from '@aws-sdk/client-lambda';
-import type { FunctionRecord, FunctionVersion } from '../../platform/model/function.ts';
+import { shownRevision, type FunctionRecord, type FunctionVersion } from '../../platform/model/function.ts';
 import { functionArn, type Home } from '../../platform/model/function-reference.ts';
 import { imageConfig } from './container-image.ts';
 import { shownVpc } from './vpc.ts';
@@ -33,7 +33,7 @@ export function functionConfiguration(record: FunctionRecord, version: FunctionV
     ...(settings.vpc !== undefined && { VpcConfig: shownVpc(settings.vpc) }),
     ...(settings.environment !== undefined && { Environment: { Variables: { ...settings.environment } } }),
     TracingConfig: { Mode: settings.tracingMode },
-    RevisionId: version.revisionId,
+    RevisionId: shownRevision(record, version),
     PackageType: image === undefined ? 'Zip' : 'Image',
     ...(config !== undefined && { ImageConfigResponse: { ImageConfig: config } }),
     Architectures: [settings.architecture],

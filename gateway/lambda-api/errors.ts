@@ -24,6 +24,7 @@ export const ERRORS = {
   InvalidRequestContentException: { ...USER, status: 400 },
   /** This project's own: an operation of the service model that it does not have yet. */
   NotImplementedException: { status: 501, type: 'Service', messageMember: 'message', retryable: false },
+  PolicyLengthExceededException: { ...USER, status: 400 },
   PreconditionFailedException: { ...USER, status: 412 },
   RequestEntityTooLargeException: { ...COMMON, status: 413, messageMember: 'Message' },
   RequestTimeoutException: { ...COMMON, status: 408, retryable: true },

@@ -79,7 +79,7 @@ export interface FunctionVersion {
   /** `$LATEST` or a decimal number from 1. */
   readonly version: string;
   readonly configuration: VersionConfiguration;
-  /** UUID, new with every change of this version: the API's `RevisionId`. */
+  /** UUID, new with every change of this version: the API's `RevisionId` ({@link shownRevision}). */
   readonly revisionId: string;
   /** Milliseconds since the epoch of the last change. */
   readonly lastModifiedMs: number;
@@ -106,6 +106,28 @@ export interface PublishedVersion {
   readonly revisionId: string;
 }
 
+/** Who may call a function by a resource-based policy (Lambda guide, "Working with resource-based IAM policies in Lambda"). */
+export interface ResourcePolicy {
+  /** In the order in which they were added. None are left where the last was taken away. */
+  readonly statements: readonly PolicyStatement[];
+  /**
+   * A change of a policy is a change of its version as far as the API shows: `shown` is its `RevisionId` then, as long as its own revision is `of`, by which its environments are known and which
+   * such a change leaves alone. Undefined for aliases, which run nothing.
+   */
+  readonly revision?: { readonly of: string; readonly shown: string };
+}
+
+/** As the API shows it: an element of an IAM policy document. */
+export interface PolicyStatement {
+  readonly Sid: string;
+  readonly Effect: 'Allow';
+  readonly Principal: '*' | { readonly Service: string } | { readonly AWS: string };
+  readonly Action: string;
+  readonly Resource: string;
+  /** By operator and condition key. */
+  readonly Condition?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
+
 /**
  * One function as the registry stores it. Every change of a function is one compare-and-swap of this document; a published version
  * exists exactly if it is named in `publishedVersions`, so a publish that fails half-way leaves nothing to be seen.
@@ -122,8 +144,23 @@ export interface FunctionRecord {
   readonly nextVersion: number;
   readonly aliases: readonly FunctionAlias[];
   readonly tags: Readonly<Record<string, string>>;
+  /** Resource-based policies, by what they are of: a version's number, an alias's name, or `$LATEST` for the function as it is called without a qualifier. */
+  readonly policies?: Readonly<Record<string, ResourcePolicy>>;
   /** Reserved concurrency; undefined: takes from the account's unreserved pool. */
   readonly reservedConcurrency?: number;
+}
+
+/** What belonged to a version or alias goes with it. */
+export function withoutPolicyOf(record: FunctionRecord, qualifier: string): FunctionRecord {
+  if (record.policies === undefined || !Object.hasOwn(record.policies, qualifier)) return record;
+  const { [qualifier]: _, ...policies } = record.policies;
+  return { ...record, policies };
+}
+
+/** The `RevisionId` of a version as the API shows it. */
+export function shownRevision({ policies }: FunctionRecord, { version, revisionId }: Pick<FunctionVersion, 'version' | 'revisionId'>): string {
+  const changed = policies?.[version]?.revision;
+  return changed?.of === revisionId ? changed.shown : revisionId;
 }
 
 export function findAlias(record: FunctionRecord, name: string): FunctionAlias | undefined {

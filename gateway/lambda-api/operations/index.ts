@@ -5,9 +5,11 @@ import { createFunction } from './create-function.ts';
 import { deleteFunction } from './delete-function.ts';
 import { getFunction, getFunctionConfiguration, listFunctions, listVersionsByFunction } from './read-function.ts';
 import { listTags, tagResource, untagResource } from './tags.ts';
+import { addPermission, getPolicy, removePermission } from './permissions.ts';
 import { publishVersion, updateFunctionCode, updateFunctionConfiguration } from './update-function.ts';
 
 const HANDLERS = {
+  AddPermission: addPermission,
   CreateAlias: createAlias,
   CreateFunction: createFunction,
   DeleteAlias: deleteAlias,
@@ -18,12 +20,14 @@ const HANDLERS = {
   GetFunction: getFunction,
   GetFunctionConcurrency: getFunctionConcurrency,
   GetFunctionConfiguration: getFunctionConfiguration,
+  GetPolicy: getPolicy,
   ListAliases: listAliases,
   ListFunctions: listFunctions,
   ListTags: listTags,
   ListVersionsByFunction: listVersionsByFunction,
   PublishVersion: publishVersion,
   PutFunctionConcurrency: putFunctionConcurrency,
+  RemovePermission: removePermission,
   TagResource: tagResource,
   UntagResource: untagResource,
   UpdateAlias: updateAlias,

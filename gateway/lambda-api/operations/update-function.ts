@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { FunctionConfiguration, PublishVersionRequest, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest } from '@aws-sdk/client-lambda';
-import type { FunctionRecord, FunctionVersion, VersionConfiguration } from '../../../platform/model/function.ts';
+import { shownRevision, type FunctionRecord, type FunctionVersion, type VersionConfiguration } from '../../../platform/model/function.ts';
 import { CREATING, isHalfWay, UPDATING } from '../activation.ts';
 import { functionConfiguration } from '../configuration.ts';
 import type { ApiContext, Handler } from '../context.ts';
@@ -14,7 +14,7 @@ import { publish } from './publishing.ts';
 export const updateFunctionConfiguration: Handler<UpdateFunctionConfigurationRequest, FunctionConfiguration> = async (request, context) => {
   const name = unqualifiedTarget(request.FunctionName, 'UpdateFunctionConfiguration', context.settings);
   const updated = await changeFunction(name, context, isBusy, (record) => {
-    checkRevision(record.latest.revisionId, request.RevisionId);
+    checkRevision(shownRevision(record, record.latest), request.RevisionId);
     return { ...record, latest: changedLatest(record.latest, withSettings(record.latest.configuration, request), context) };
   });
   context.activation.begin(context.settings.account, name);
@@ -26,12 +26,13 @@ export const updateFunctionCode: Handler<UpdateFunctionCodeRequest, FunctionConf
   const name = unqualifiedTarget(request.FunctionName, 'UpdateFunctionCode', settings);
   refuse([['PublishTo', request.PublishTo !== undefined]]);
   const architecture = requestedArchitecture(request.Architectures);
-  const before = (await settledFunction(name, context)).latest;
-  checkRevision(before.revisionId, request.RevisionId);
+  const settled = await settledFunction(name, context);
+  const before = settled.latest;
+  checkRevision(shownRevision(settled, before), request.RevisionId);
   // A function's package type never changes.
   const source = before.configuration.image === undefined ? { checked: await checkPackage(request, 'updating', store) } : { image: imageSource(request, 'updating') };
   const withCode = (record: FunctionRecord): FunctionRecord => {
-    checkRevision(record.latest.revisionId, request.RevisionId);
+    checkRevision(shownRevision(record, record.latest), request.RevisionId);
     const { configuration } = record.latest;
     const code = 'image' in source ? { image: { ...configuration.image, ...source.image }, code: imageCode(source.image) } : { code: source.checked.reference };
     const changed = { ...configuration, ...code, architecture: architecture ?? configuration.architecture };
@@ -62,7 +63,7 @@ export const publishVersion: Handler<PublishVersionRequest, FunctionConfiguratio
   let published: FunctionVersion | undefined;
   const updated = await changeFunction(name, context, ({ latest }) => isHalfWay(latest), async (record) => {
     const { latest } = record;
-    checkRevision(latest.revisionId, request.RevisionId);
+    checkRevision(shownRevision(record, latest), request.RevisionId);
     checkCode(latest.configuration.code.sha256, request.CodeSha256);
     if (latest.state !== 'Active' || latest.lastUpdateStatus === 'Failed') {
       const state = latest.state === 'Active' ? 'its last update has failed' : `The function is currently in the following state: ${latest.state}`;
