@@ -278,7 +278,7 @@ export class Ledger {
 
   private retry(delivered: Ending, errorBody: Buffer | undefined): void {
     const { head } = delivered;
-    const decision = this.turn.decisions.afterFailure({ attempt: head.attempt, maxRetries: DEFAULT_MAX_RETRIES, expiresAtMs: head.expiresAtMs, baseMs: this.retryBaseMs, nowMs: this.turn.nowMs });
+    const decision = this.turn.decisions.afterFailure({ attempt: head.attempt, maxRetries: head.maxRetries ?? DEFAULT_MAX_RETRIES, expiresAtMs: head.expiresAtMs, baseMs: this.retryBaseMs, nowMs: this.turn.nowMs });
     if (decision.kind === 'over') this.deadLetter(delivered, decision.reason, errorBody);
     else this.postpone(delivered, head.attempt + 1, 0, decision.notBeforeMs);
   }

@@ -3,7 +3,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../platform/clock.ts';
 import { LogUnavailableError, type InvocationLog } from '../../platform/invocation-log/invocation-log.ts';
 import type { Home } from '../../platform/model/function-reference.ts';
-import { INIT_LIMIT_MS, MAX_EVENT_AGE_MS } from '../../platform/model/limits.ts';
 import type { InvocationRecord } from '../../platform/model/invocation.ts';
 import type { Logger } from '../../platform/telemetry/logger.ts';
 import type { InvokeRoute } from '../http/invoke-route.ts';
@@ -14,7 +13,8 @@ import { sendError, sendReply, sendStatus } from './answers.ts';
 import { EventFraming } from './event-framing.ts';
 import * as faults from './faults.ts';
 import type { InvocationMeter } from './invocation-meter.ts';
-import { readParameters, type InvokeParameters } from './parameters.ts';
+import { invocationRecord } from './invocation-record.ts';
+import { readParameters } from './parameters.ts';
 import { MAX_ASYNC_PAYLOAD_BYTES, MAX_SYNC_PAYLOAD_BYTES } from './limits.ts';
 import type { PendingReplies } from './pending-replies.ts';
 import { StreamedAnswer } from './streamed-answer.ts';
@@ -141,28 +141,4 @@ export class InvokeHandler {
       throw error;
     }
   }
-}
-
-function invocationRecord(id: string, parameters: InvokeParameters, target: InvokeTarget, payload: Buffer, nowMs: number): InvocationRecord {
-  const { record } = target;
-  const sync = parameters.type === 'RequestResponse';
-  return {
-    v: 1,
-    id,
-    kind: sync ? 'sync' : 'async',
-    account: record.account,
-    functionName: record.name,
-    functionUid: record.uid,
-    version: target.version,
-    invokedArn: target.invokedArn,
-    acceptedAtMs: nowMs,
-    // A sync caller waits for a start at most as long as an init and a run of its own may take.
-    expiresAtMs: nowMs + (sync ? INIT_LIMIT_MS + target.timeoutMs : MAX_EVENT_AGE_MS),
-    attempt: 1,
-    throttles: 0,
-    ...(parameters.clientContext === undefined ? {} : { clientContext: parameters.clientContext }),
-    traceId: parameters.traceId,
-    logTail: parameters.logTail && sync,
-    payload,
-  };
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../platform/clock.ts';
 import type { FunctionCatalogue } from '../../platform/functions/function-catalogue.ts';
 import { functionArn, resolveFunctionReference, type Home } from '../../platform/model/function-reference.ts';
-import type { FunctionRecord, FunctionVersion } from '../../platform/model/function.ts';
+import type { EventInvokeConfig, FunctionRecord, FunctionVersion } from '../../platform/model/function.ts';
 import { functionKey } from '../../platform/model/execution-spec.ts';
 import type { LambdaApiError } from '../lambda-api/errors.ts';
 import * as faults from './faults.ts';
@@ -18,6 +18,8 @@ export interface InvokeTarget {
   /** With the qualifier as the caller wrote it. */
   readonly invokedArn: string;
   readonly timeoutMs: number;
+  /** For invocations of type Event. */
+  readonly eventInvokeConfig: EventInvokeConfig | undefined;
 }
 
 export type Resolved = InvokeTarget | { readonly kind: 'error'; readonly error: LambdaApiError };
@@ -77,6 +79,7 @@ export class TargetResolver {
       version,
       invokedArn: functionArn(this.#options.home, record.name, qualifier),
       timeoutMs: timeoutSec * 1_000,
+      eventInvokeConfig: record.eventInvokeConfigs?.[qualifier ?? '$LATEST'],
     };
   }
 

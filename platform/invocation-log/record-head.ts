@@ -20,6 +20,7 @@ export function headOf(record: InvocationRecord): InvocationHead {
     logTail: record.logTail,
     payloadBytes: record.claim?.bytes ?? record.payload.length,
   };
+  if (record.maxRetries !== undefined) head.maxRetries = record.maxRetries;
   if (record.clientContext !== undefined) head.clientContext = record.clientContext;
   if (record.responseStream === true) head.responseStream = true;
   if (record.replyTo !== undefined) head.replyTo = record.replyTo;
@@ -33,7 +34,7 @@ export function recordOf(head: InvocationHead, payload: Buffer): InvocationRecor
 }
 
 /** The members that every release has written, and of which type. */
-const REQUIRED: Readonly<Record<Exclude<keyof InvocationHead, 'clientContext' | 'responseStream' | 'replyTo' | 'claim' | 'v'>, 'string' | 'number' | 'boolean'>> = {
+const REQUIRED: Readonly<Record<Exclude<keyof InvocationHead, 'maxRetries' | 'clientContext' | 'responseStream' | 'replyTo' | 'claim' | 'v'>, 'string' | 'number' | 'boolean'>> = {
   id: 'string',
   kind: 'string',
   account: 'string',
@@ -66,6 +67,7 @@ export function parseHead(json: string): InvocationHead | undefined {
     head[name] = members[name];
   }
   if (head.kind !== 'sync' && head.kind !== 'async') return undefined;
+  if (typeof members.maxRetries === 'number') head.maxRetries = members.maxRetries;
   if (typeof members.clientContext === 'string') head.clientContext = members.clientContext;
   if (members.responseStream === true) head.responseStream = true;
   if (typeof members.replyTo === 'string') head.replyTo = members.replyTo;

@@ -106,6 +106,15 @@ export interface PublishedVersion {
   readonly revisionId: string;
 }
 
+/** What becomes of a qualifier's asynchronous invocations (Lambda guide, "Configuring error handling settings for Lambda asynchronous invocations"). What is undefined is Lambda's default. */
+export interface EventInvokeConfig {
+  /** 0 to 2. */
+  readonly maximumRetryAttempts?: number;
+  /** 60 to 21,600. */
+  readonly maximumEventAgeSec?: number;
+  readonly lastModifiedMs: number;
+}
+
 /** Who may call a function by a resource-based policy (Lambda guide, "Working with resource-based IAM policies in Lambda"). */
 export interface ResourcePolicy {
   /** In the order in which they were added. None are left where the last was taken away. */
@@ -146,15 +155,25 @@ export interface FunctionRecord {
   readonly tags: Readonly<Record<string, string>>;
   /** Resource-based policies, by what they are of: a version's number, an alias's name, or `$LATEST` for the function as it is called without a qualifier. */
   readonly policies?: Readonly<Record<string, ResourcePolicy>>;
+  /** By the qualifier with which a caller invokes; `$LATEST` also for none. */
+  readonly eventInvokeConfigs?: Readonly<Record<string, EventInvokeConfig>>;
   /** Reserved concurrency; undefined: takes from the account's unreserved pool. */
   readonly reservedConcurrency?: number;
 }
 
 /** What belonged to a version or alias goes with it. */
-export function withoutPolicyOf(record: FunctionRecord, qualifier: string): FunctionRecord {
-  if (record.policies === undefined || !Object.hasOwn(record.policies, qualifier)) return record;
-  const { [qualifier]: _, ...policies } = record.policies;
-  return { ...record, policies };
+export function withoutQualifier(record: FunctionRecord, qualifier: string): FunctionRecord {
+  const { policies, eventInvokeConfigs } = record;
+  return {
+    ...record,
+    ...(policies !== undefined && { policies: withoutKey(policies, qualifier) }),
+    ...(eventInvokeConfigs !== undefined && { eventInvokeConfigs: withoutKey(eventInvokeConfigs, qualifier) }),
+  };
+}
+
+export function withoutKey<Value>(entries: Readonly<Record<string, Value>>, key: string): Readonly<Record<string, Value>> {
+  const { [key]: _, ...others } = entries;
+  return others;
 }
 
 /** The `RevisionId` of a version as the API shows it. */

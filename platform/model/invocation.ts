@@ -25,6 +25,8 @@ export interface InvocationRecord {
   readonly attempt: number;
   /** How often in a row it was throttled; decides the back-off. */
   readonly throttles: number;
+  /** Async: how often a failure is tried again, where the function's owner has said so; {@link EventInvokeConfig}. */
+  readonly maxRetries?: number;
   /** Base64 JSON as the caller sent it in `X-Amz-Client-Context`. */
   readonly clientContext?: string;
   /** `X-Amzn-Trace-Id`. */

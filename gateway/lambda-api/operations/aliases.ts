@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type {
   AliasConfiguration, AliasRoutingConfiguration, CreateAliasRequest, DeleteAliasRequest, GetAliasRequest, ListAliasesRequest, ListAliasesResponse, UpdateAliasRequest,
 } from '@aws-sdk/client-lambda';
-import { findAlias, withoutPolicyOf, type FunctionAlias, type FunctionRecord } from '../../../platform/model/function.ts';
+import { findAlias, withoutQualifier, type FunctionAlias, type FunctionRecord } from '../../../platform/model/function.ts';
 import { functionArn, type Home } from '../../../platform/model/function-reference.ts';
 import type { Handler } from '../context.ts';
 import { functionNotFound, invalidParameter, LambdaApiError } from '../errors.ts';
@@ -68,7 +68,7 @@ export const updateAlias: Handler<UpdateAliasRequest, AliasConfiguration> = asyn
 export const deleteAlias: Handler<DeleteAliasRequest, object> = async (request, { catalogue, settings }) => {
   const functionName = unqualifiedTarget(request.FunctionName, 'DeleteAlias', settings);
   const stored = await catalogue.update(settings.account, functionName, (record) =>
-    findAlias(record, request.Name ?? '') === undefined ? record : withoutPolicyOf({ ...record, aliases: record.aliases.filter((alias) => alias.name !== request.Name) }, request.Name ?? ''));
+    findAlias(record, request.Name ?? '') === undefined ? record : withoutQualifier({ ...record, aliases: record.aliases.filter((alias) => alias.name !== request.Name) }, request.Name ?? ''));
   if (stored === undefined) throw functionNotFound(functionArn(settings, functionName));
   return {};
 };

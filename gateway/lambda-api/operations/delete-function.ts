@@ -1,5 +1,5 @@
 import type { DeleteFunctionRequest, DeleteFunctionResponse } from '@aws-sdk/client-lambda';
-import { withoutPolicyOf, type FunctionRecord } from '../../../platform/model/function.ts';
+import { withoutQualifier, type FunctionRecord } from '../../../platform/model/function.ts';
 import { functionArn } from '../../../platform/model/function-reference.ts';
 import type { Handler } from '../context.ts';
 import { functionNotFound, invalidParameter, LambdaApiError } from '../errors.ts';
@@ -27,5 +27,5 @@ function withoutVersion(record: FunctionRecord, version: string): FunctionRecord
     const names = pointing.map((alias) => alias.name).join(', ');
     throw new LambdaApiError('ResourceConflictException', `Unable to delete version because the following aliases reference it: [${names}]`);
   }
-  return withoutPolicyOf({ ...record, publishedVersions: record.publishedVersions.filter((published) => published.version !== version) }, version);
+  return withoutQualifier({ ...record, publishedVersions: record.publishedVersions.filter((published) => published.version !== version) }, version);
 }
