@@ -52,7 +52,7 @@ export class InvokeHandler {
   }
 
   /**
-   * Answers one request of either operation. Never rejects: whatever happens becomes an answer.
+   * Answers one request for an invocation. Never rejects: whatever happens becomes an answer.
    */
   async handle(request: IncomingMessage, response: ServerResponse, route: InvokeRoute): Promise<void> {
     const requestId = randomUUID();
@@ -68,11 +68,11 @@ export class InvokeHandler {
     sendError(response, requestId, error);
   }
 
-  async #invoke(request: IncomingMessage, response: ServerResponse, requestId: string, { reference, qualifier, stream }: InvokeRoute): Promise<LambdaApiError | undefined> {
+  async #invoke(request: IncomingMessage, response: ServerResponse, requestId: string, { reference, qualifier, operation }: InvokeRoute): Promise<LambdaApiError | undefined> {
     const { clock, targets, meter } = this.#options;
     const nowMs = clock.now();
     const receivedAt = performance.now();
-    const parameters = readParameters(request.headers, { stream }, () => newTraceId(nowMs));
+    const parameters = readParameters(request.headers, operation, () => newTraceId(nowMs));
     if ('fault' in parameters) return faults.parameterFault(parameters.fault);
 
     const limitBytes = parameters.type === 'Event' ? MAX_ASYNC_PAYLOAD_BYTES : MAX_SYNC_PAYLOAD_BYTES;
@@ -99,7 +99,7 @@ export class InvokeHandler {
     }
     const record = invocationRecord(requestId, parameters, target, payload, nowMs);
     if (parameters.type === 'Event') return this.#enqueue(response, record);
-    return this.#run(response, stream ? { ...record, responseStream: true } : record, target, receivedAt);
+    return this.#run(response, operation === 'InvokeWithResponseStream' ? { ...record, responseStream: true } : record, target, receivedAt);
   }
 
   async #enqueue(response: ServerResponse, record: InvocationRecord): Promise<LambdaApiError | undefined> {

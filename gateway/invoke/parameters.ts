@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { InvokeOperation } from '../http/invoke-route.ts';
 import { MAX_CLIENT_CONTEXT_BYTES } from './limits.ts';
 
 export type InvocationType = 'RequestResponse' | 'Event' | 'DryRun';
@@ -21,9 +22,10 @@ const INVOCATION_TYPES: readonly InvocationType[] = ['RequestResponse', 'Event',
 const STREAMING_INVOCATION_TYPES: readonly InvocationType[] = ['RequestResponse', 'DryRun'];
 const LOG_TYPES: readonly string[] = ['None', 'Tail'];
 
-/** Reads the headers of Invoke and InvokeWithResponseStream (Lambda API reference, request parameters of each). */
-export function readParameters(headers: IncomingHttpHeaders, { stream }: { readonly stream: boolean }, newTraceId: () => string): InvokeParameters | { readonly fault: ParameterFault } {
-  const types = stream ? STREAMING_INVOCATION_TYPES : INVOCATION_TYPES;
+/** Reads the headers of an invocation (Lambda API reference, request parameters of each operation; InvokeAsync has none). */
+export function readParameters(headers: IncomingHttpHeaders, operation: InvokeOperation, newTraceId: () => string): InvokeParameters | { readonly fault: ParameterFault } {
+  if (operation === 'InvokeAsync') return { type: 'Event', logTail: false, clientContext: undefined, traceId: single(headers['x-amzn-trace-id']) ?? newTraceId() };
+  const types = operation === 'InvokeWithResponseStream' ? STREAMING_INVOCATION_TYPES : INVOCATION_TYPES;
   const typeText = single(headers['x-amz-invocation-type']);
   const type = typeText === undefined ? 'RequestResponse' : types.find((candidate) => candidate === typeText);
   if (type === undefined) return { fault: { kind: 'enum', member: 'invocationType', value: typeText ?? '', allowed: types } };

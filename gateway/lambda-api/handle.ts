@@ -44,7 +44,7 @@ export interface LambdaApi {
 }
 
 /** Have a way of their own past this API (gateway/invoke); what arrives here all the same was written in no way that it knows. */
-export const SERVED_ELSEWHERE: ReadonlySet<string> = new Set(['Invoke', 'InvokeWithResponseStream']);
+export const SERVED_ELSEWHERE: ReadonlySet<string> = new Set(['Invoke', 'InvokeAsync', 'InvokeWithResponseStream']);
 
 const NO_QUERY = new URLSearchParams();
 

@@ -6,6 +6,7 @@ import {
   DeleteAliasCommand,
   DeleteFunctionEventInvokeConfigCommand,
   GetFunctionEventInvokeConfigCommand,
+  InvokeAsyncCommand,
   InvokeCommand,
   ListFunctionEventInvokeConfigsCommand,
   PublishVersionCommand,
@@ -90,6 +91,17 @@ describe('event invoke configs through the AWS SDK for JavaScript', () => {
     await fails('failing', 'twice more', '1');
     await observer.until(() => observer.count('twice more') === 3);
     assert.deepEqual(['never again', 'once more', 'twice more'].map((mark) => observer.count(mark)), [1, 2, 3]);
+  });
+
+  test('InvokeAsync, the form before invocation types, takes an event under the same config', async () => {
+    await deploy(sluice.lambda, { name: 'formerly', files: FILES, variables: { OBSERVER: observer.url } });
+    await put('formerly', { MaximumRetryAttempts: 1 });
+    const invokeAsync = (name: string, args: string) => sluice.lambda.send(new InvokeAsyncCommand({ FunctionName: name, InvokeArgs: Buffer.from(args) }));
+    const { Status } = await invokeAsync('formerly', JSON.stringify({ mark: 'formerly', fail: true }));
+    assert.equal(Status, 202);
+    await observer.until(() => observer.count('formerly') === 2);
+    await assert.rejects(invokeAsync('formerly', 'no JSON'), isError('InvalidRequestContentException', 400));
+    await assert.rejects(invokeAsync('nowhere', '{}'), isError('ResourceNotFoundException', 404, /Function not found/));
   });
 
   test('what cannot be is refused in Lambda\'s words', async () => {

@@ -37,10 +37,15 @@ interface Answer {
 }
 
 const TICK_MS = 20;
+/**
+ * A connection that nothing was sent on for so long is not used again: a gateway that stops ends connections that are idle, after it has said so in answers for a second, and a client that has not been
+ * in turn for a moment would send on one that is closed already.
+ */
+const IDLE_MS = 500;
 
 /** Sends invocations at a steady rate, whatever becomes of them, until the signal; resolves when the last is answered. */
 export async function steadyLoad({ gateways, functionName, perSec, deadlineMs, signal }: LoadOptions): Promise<LoadReport> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 512 });
+  const agent = new Agent({ keepAlive: true, maxSockets: 512, timeout: IDLE_MS });
   const accepted: string[] = [];
   const unknown: string[] = [];
   const errors = new Map<string, number>();

@@ -6,21 +6,23 @@ import { isCrossSite } from '../../../gateway/http/browser-guard.ts';
 import { matchInvoke } from '../../../gateway/http/invoke-route.ts';
 import { readBody } from '../../../gateway/http/read-body.ts';
 
-test('the routes of both invocations are found in every form that clients send', () => {
+test('the routes of invocations are found in every form that clients send', () => {
   const table: readonly [string, ReturnType<typeof matchInvoke>][] = [
-    ['/2015-03-31/functions/f/invocations', { reference: 'f', qualifier: undefined, stream: false }],
-    ['/2015-03-31/functions/f/invocations/', { reference: 'f', qualifier: undefined, stream: false }],
-    ['/2015-03-31/functions/f/invocations?Qualifier=live', { reference: 'f', qualifier: 'live', stream: false }],
-    ['/2015-03-31/functions/f%3Alive/invocations', { reference: 'f:live', qualifier: undefined, stream: false }],
-    ['/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Af/invocations', { reference: 'arn:aws:lambda:us-east-1:000000000000:function:f', qualifier: undefined, stream: false }],
-    ['/2021-11-15/functions/f/response-streaming-invocations', { reference: 'f', qualifier: undefined, stream: true }],
-    ['/2021-11-15/functions/f%3Alive/response-streaming-invocations/?Qualifier=live', { reference: 'f:live', qualifier: 'live', stream: true }],
+    ['/2015-03-31/functions/f/invocations', { reference: 'f', qualifier: undefined, operation: 'Invoke' }],
+    ['/2015-03-31/functions/f/invocations/', { reference: 'f', qualifier: undefined, operation: 'Invoke' }],
+    ['/2015-03-31/functions/f/invocations?Qualifier=live', { reference: 'f', qualifier: 'live', operation: 'Invoke' }],
+    ['/2015-03-31/functions/f%3Alive/invocations', { reference: 'f:live', qualifier: undefined, operation: 'Invoke' }],
+    ['/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Af/invocations', { reference: 'arn:aws:lambda:us-east-1:000000000000:function:f', qualifier: undefined, operation: 'Invoke' }],
+    ['/2021-11-15/functions/f/response-streaming-invocations', { reference: 'f', qualifier: undefined, operation: 'InvokeWithResponseStream' }],
+    ['/2021-11-15/functions/f%3Alive/response-streaming-invocations/?Qualifier=live', { reference: 'f:live', qualifier: 'live', operation: 'InvokeWithResponseStream' }],
+    ['/2014-11-13/functions/f/invoke-async', { reference: 'f', qualifier: undefined, operation: 'InvokeAsync' }],
+    ['/2014-11-13/functions/f/invoke-async/', { reference: 'f', qualifier: undefined, operation: 'InvokeAsync' }],
   ];
   for (const [url, route] of table) assert.deepEqual(matchInvoke(url), route, url);
 });
 
 test('what is no such route is left to the others', () => {
-  for (const url of ['/', '/2015-03-31/functions', '/2015-03-31/functions/f', '/2015-03-31/functions//invocations', '/2015-03-31/functions/a/b/invocations', '/2015-03-31/functions/%/invocations', '/2021-11-15/functions/f/invocations', '/2015-03-31/functions/f/response-streaming-invocations', '/2021-11-15/functions/a/b/response-streaming-invocations', '/2014-11-13/functions/f/invoke-async/']) {
+  for (const url of ['/', '/2015-03-31/functions', '/2015-03-31/functions/f', '/2015-03-31/functions//invocations', '/2015-03-31/functions/a/b/invocations', '/2015-03-31/functions/%/invocations', '/2021-11-15/functions/f/invocations', '/2015-03-31/functions/f/response-streaming-invocations', '/2021-11-15/functions/a/b/response-streaming-invocations', '/2014-11-13/functions/f/invocations', '/2015-03-31/functions/f/invoke-async']) {
     assert.equal(matchInvoke(url), undefined, url);
   }
 });
