@@ -197,7 +197,7 @@ describe('the chart on a cluster', { skip: reason ?? false, timeout: 1_800_000 }
     const report = await trial.under('cordon and evict', async () => {
       await until('somebody serves', async () => ((await serving('marks')).length > 0 ? true : undefined));
       await kubectl('cordon', node);
-      for (const { name } of await release.pods()) await evict(release.functionsNamespace, name);
+      await Promise.all((await release.pods()).map(({ name }) => evict(release.functionsNamespace, name)));
       await kubectl('uncordon', node);
       await until('another serves', async () => ((await serving('marks')).some(({ ready }) => ready) ? true : undefined));
     });
