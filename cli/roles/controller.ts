@@ -44,7 +44,7 @@ export const startControllerRole: StartRole = async (settings) => {
         pool = await openPool({ settings, controller: name, secret, listener, clock, logger, functionLogs });
         internal = await startInternalListener(context, fleetRoutes({ fleet: pool.fleet, secret, controller: name, partitions: log.partitions, store, functionLogs, clock }), () => (consuming ? [] : ['The controller has not joined the others yet, or is stopping.']), metrics);
         const { fleet } = pool;
-        const announcer = new Announcer({ controller: name, url: internal.url, cache, clock, logger, owned: () => controllerOwned(), workers: () => fleet.workers.length });
+        const announcer = new Announcer({ controller: name, url: internal.url, cache, clock, logger, owned: () => controllerOwned(), workers: () => fleet.workersThere });
         await announcer.start();
         closers.add(() => announcer.stop());
         const peers = new Peers({ controller: name, cache, clock, logger, onNew: (url) => fleet.meet(url) });

@@ -25,7 +25,7 @@ export interface Announcement {
   readonly url: string;
   /** It stops: open no session with it any more. */
   readonly leaving: boolean;
-  /** How many workers have a session with it. */
+  /** How many workers there are, as far as it knows; 0: it does not know yet. */
   readonly workers: number;
 }
 

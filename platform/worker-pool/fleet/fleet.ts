@@ -95,6 +95,11 @@ export class Fleet implements WorkerPool {
     return [...this.#sessions.values()];
   }
 
+  /** How many workers there are, for others to wait for; 0 as long as more may come that were there before. */
+  get workersThere(): number {
+    return this.#options.clock.now() >= this.#gatheredAtMs ? this.#sessions.size : 0;
+  }
+
   get waitingForRoom(): number {
     return this.#unplaced.size;
   }
@@ -162,7 +167,8 @@ export class Fleet implements WorkerPool {
       });
       this.#gathering = undefined;
     }
-    if (this.#sessions.size >= count) this.#gatheredAtMs = clock.now();
+    // Where nobody has told how many there are, those that were there before may still come.
+    if (count > 0 && this.#sessions.size >= count) this.#gatheredAtMs = clock.now();
   }
 
   /** Another controller has come: workers open a session with it too. */

@@ -101,6 +101,22 @@ test('one for which workers do not come goes on after a while, and is still open
   assert.equal(clock.pending > 0, true, 'the session lives');
 });
 
+test('a controller that nobody tells how many there are waits for what workers hold, and tells no number before', async (t) => {
+  const listener = new FakeListener();
+  const clock = new VirtualClock();
+  const fleet = new Fleet({ listener, clock, logger: createLogger('silent') });
+  t.after(() => closeFleet({ fleet, clock }));
+  await fleet.gather(0);
+  const claimed: string[] = [];
+  const claiming = fleet.claim({ partitions: [0], epoch: 1 }).then(() => claimed.push('all'));
+  join(fleet, 'w1');
+  await turn();
+  assert.deepEqual([claimed, fleet.workersThere], [[], 0], 'it may have run before what the log delivers again');
+  clock.advance(3_000);
+  await claiming;
+  assert.equal(fleet.workersThere, 1);
+});
+
 test('workers are told of another controller', async () => {
   const { fleet } = bench();
   const session = join(fleet);
