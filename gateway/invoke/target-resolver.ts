@@ -1,7 +1,7 @@
 import type { Clock } from '../../platform/clock.ts';
 import type { FunctionCatalogue } from '../../platform/functions/function-catalogue.ts';
 import { functionArn, resolveFunctionReference, type Home } from '../../platform/model/function-reference.ts';
-import type { EventInvokeConfig, FunctionRecord, FunctionVersion } from '../../platform/model/function.ts';
+import { entryOf, type EventInvokeConfig, type FunctionRecord, type FunctionVersion } from '../../platform/model/function.ts';
 import { functionKey } from '../../platform/model/execution-spec.ts';
 import type { LambdaApiError } from '../lambda-api/errors.ts';
 import * as faults from './faults.ts';
@@ -79,7 +79,7 @@ export class TargetResolver {
       version,
       invokedArn: functionArn(this.#options.home, record.name, qualifier),
       timeoutMs: timeoutSec * 1_000,
-      eventInvokeConfig: record.eventInvokeConfigs?.[qualifier ?? '$LATEST'],
+      eventInvokeConfig: entryOf(record.eventInvokeConfigs, qualifier ?? '$LATEST'),
     };
   }
 

@@ -176,6 +176,16 @@ export function withoutKey<Value>(entries: Readonly<Record<string, Value>>, key:
   return others;
 }
 
+/** An entry by version or alias, whose names may be those of members that every object has. */
+export function entryOf<Value>(entries: Readonly<Record<string, Value>> | undefined, qualifier: string): Value | undefined {
+  return entries !== undefined && Object.hasOwn(entries, qualifier) ? entries[qualifier] : undefined;
+}
+
+/** `$LATEST` or a published version by its number; undefined: there is none. */
+export function findVersion({ latest, publishedVersions }: FunctionRecord, version: string): Pick<FunctionVersion, 'version' | 'revisionId'> | undefined {
+  return version === '$LATEST' ? latest : publishedVersions.find((published) => published.version === version);
+}
+
 /** The `RevisionId` of a version as the API shows it. */
 export function shownRevision({ policies }: FunctionRecord, { version, revisionId }: Pick<FunctionVersion, 'version' | 'revisionId'>): string {
   const changed = policies?.[version]?.revision;

@@ -111,6 +111,9 @@ describe('event invoke configs through the AWS SDK for JavaScript', () => {
     await assert.rejects(put('refused', { Qualifier: '7', MaximumRetryAttempts: 1 }), noFunction);
     await assert.rejects(sluice.lambda.send(new UpdateFunctionEventInvokeConfigCommand({ FunctionName: 'refused', MaximumRetryAttempts: 1 })), none('refused'));
     await assert.rejects(sluice.lambda.send(new DeleteFunctionEventInvokeConfigCommand({ FunctionName: 'refused' })), none('refused'));
+    // A name that every object has a member of.
+    await put('refused', { MaximumRetryAttempts: 1 });
+    await assert.rejects(get('refused', 'constructor'), none('refused', 'constructor'));
     await assert.rejects(get('nowhere'), none('nowhere'));
     await assert.rejects(sluice.lambda.send(new ListFunctionEventInvokeConfigsCommand({ FunctionName: 'nowhere' })), noFunction);
     for (const settings of [{ MaximumRetryAttempts: 3 }, { MaximumEventAgeInSeconds: 59 }]) await assert.rejects(put('refused', settings), isError('ValidationException', 400));

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type {
   AliasConfiguration, AliasRoutingConfiguration, CreateAliasRequest, DeleteAliasRequest, GetAliasRequest, ListAliasesRequest, ListAliasesResponse, UpdateAliasRequest,
 } from '@aws-sdk/client-lambda';
-import { findAlias, withoutQualifier, type FunctionAlias, type FunctionRecord } from '../../../platform/model/function.ts';
+import { findAlias, findVersion, withoutQualifier, type FunctionAlias, type FunctionRecord } from '../../../platform/model/function.ts';
 import { functionArn, type Home } from '../../../platform/model/function-reference.ts';
 import type { Handler } from '../context.ts';
 import { functionNotFound, invalidParameter, LambdaApiError } from '../errors.ts';
@@ -103,8 +103,7 @@ function checkVersions(record: FunctionRecord, alias: FunctionAlias, home: Home)
     throw invalidParameter(`Invalid function version ${alias.functionVersion}. Function version ${alias.functionVersion} is already included in routing configuration.`);
   }
   for (const version of [alias.functionVersion, ...additional]) {
-    const exists = version === '$LATEST' || record.publishedVersions.some((published) => published.version === version);
-    if (!exists) throw functionNotFound(functionArn(home, record.name, version));
+    if (findVersion(record, version) === undefined) throw functionNotFound(functionArn(home, record.name, version));
   }
   if (additional.length > 0 && alias.functionVersion === '$LATEST') throw invalidParameter('$LATEST is not supported for an alias pointing to more than 1 version');
 }

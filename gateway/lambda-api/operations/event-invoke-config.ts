@@ -2,7 +2,7 @@ import type {
   DeleteFunctionEventInvokeConfigRequest, FunctionEventInvokeConfig, GetFunctionEventInvokeConfigRequest, ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse,
   PutFunctionEventInvokeConfigRequest, UpdateFunctionEventInvokeConfigRequest,
 } from '@aws-sdk/client-lambda';
-import { findAlias, withoutKey, type EventInvokeConfig, type FunctionRecord } from '../../../platform/model/function.ts';
+import { entryOf, findAlias, findVersion, withoutKey, type EventInvokeConfig, type FunctionRecord } from '../../../platform/model/function.ts';
 import { functionArn, type Home } from '../../../platform/model/function-reference.ts';
 import type { ApiContext, Handler } from '../context.ts';
 import { invalidParameter, LambdaApiError } from '../errors.ts';
@@ -89,7 +89,7 @@ function configured(request: { readonly FunctionName?: string | undefined; reado
 }
 
 function configOf(record: FunctionRecord, qualifier: string, home: Home): EventInvokeConfig {
-  const config = record.eventInvokeConfigs?.[qualifier];
+  const config = entryOf(record.eventInvokeConfigs, qualifier);
   if (config === undefined) throw noConfig(record.name, qualifier, home);
   return config;
 }
@@ -105,7 +105,7 @@ function shown(name: string, qualifier: string, { maximumRetryAttempts, maximumE
 }
 
 function hasQualifier(record: FunctionRecord, qualifier: string): boolean {
-  return qualifier === '$LATEST' || findAlias(record, qualifier) !== undefined || record.publishedVersions.some(({ version }) => version === qualifier);
+  return findVersion(record, qualifier) !== undefined || findAlias(record, qualifier) !== undefined;
 }
 
 /** Destinations may be given as empty, for none. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { AddPermissionRequest, AddPermissionResponse, GetPolicyRequest, GetPolicyResponse, RemovePermissionRequest } from '@aws-sdk/client-lambda';
-import { findAlias, shownRevision, type FunctionRecord, type FunctionVersion, type PolicyStatement } from '../../../platform/model/function.ts';
+import { entryOf, findAlias, findVersion, shownRevision, type FunctionRecord, type PolicyStatement } from '../../../platform/model/function.ts';
 import { functionArn, type Home } from '../../../platform/model/function-reference.ts';
 import type { ApiContext, Handler } from '../context.ts';
 import { functionNotFound, invalidParameter, LambdaApiError } from '../errors.ts';
@@ -38,7 +38,7 @@ export const getPolicy: Handler<GetPolicyRequest, GetPolicyResponse> = async (re
   const record = await catalogue.get(settings.account, name);
   const revisionId = record && revisionOf(record, qualifier);
   if (record === undefined || revisionId === undefined) throw notFound(settings, name, qualifier);
-  const statements = record.policies?.[policyKey(qualifier)]?.statements ?? [];
+  const statements = entryOf(record.policies, policyKey(qualifier))?.statements ?? [];
   if (statements.length === 0) throw new LambdaApiError('ResourceNotFoundException', 'The resource you requested does not exist.');
   return { Policy: policyDocument(statements), RevisionId: revisionId };
 };
@@ -53,9 +53,9 @@ async function changePolicy({ name, qualifier }: Target, { catalogue, settings }
       throw new LambdaApiError('PreconditionFailedException', 'The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id');
     }
     const key = policyKey(qualifier);
-    const statements = change(record.policies?.[key]?.statements ?? []);
+    const statements = change(entryOf(record.policies, key)?.statements ?? []);
     const alias = findAlias(record, key);
-    const of = versionOf(record, qualifier)?.revisionId;
+    const of = findVersion(record, key)?.revisionId;
     return {
       ...record,
       policies: { ...record.policies, [key]: { statements, ...(of !== undefined && { revision: { of, shown: randomUUID() } }) } },
@@ -75,10 +75,7 @@ function policyKey(qualifier: string | undefined): string {
 
 /** Of the version or alias that a policy is of; undefined: there is none of that name. */
 function revisionOf(record: FunctionRecord, qualifier: string | undefined): string | undefined {
-  const version = versionOf(record, qualifier);
-  return version === undefined ? findAlias(record, qualifier ?? '')?.revisionId : shownRevision(record, version);
-}
-
-function versionOf({ latest, publishedVersions }: FunctionRecord, qualifier: string | undefined): Pick<FunctionVersion, 'version' | 'revisionId'> | undefined {
-  return qualifier === undefined || qualifier === '$LATEST' ? latest : publishedVersions.find(({ version }) => version === qualifier);
+  const key = policyKey(qualifier);
+  const version = findVersion(record, key);
+  return version === undefined ? findAlias(record, key)?.revisionId : shownRevision(record, version);
 }
