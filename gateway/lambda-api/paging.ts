@@ -23,6 +23,20 @@ export function decodeMarker(marker: string | undefined, length: number): readon
   throw invalidParameter('Invalid Marker: give the NextMarker of the page before, unchanged.');
 }
 
+export interface PageRequest {
+  readonly Marker?: string | undefined;
+  readonly MaxItems?: number | undefined;
+}
+
+/** A page of what is at hand as a whole, by name. Throws as {@link decodeMarker}. */
+export function pageByName<Item>(items: readonly Item[], nameOf: (item: Item) => string, { Marker, MaxItems }: PageRequest): { readonly page: readonly Item[]; readonly next: { readonly NextMarker?: string } } {
+  const [after] = decodeMarker(Marker, 1) ?? [];
+  const matching = items.filter((item) => after === undefined || nameOf(item) > after).sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  const page = matching.slice(0, pageSize(MaxItems));
+  const last = page.at(-1);
+  return { page, next: matching.length > page.length && last !== undefined ? { NextMarker: encodeMarker([nameOf(last)]) } : {} };
+}
+
 /** A function, version or alias name: anything else would reach the registry as a key that nobody has checked. */
 function isMarkerPart(part: unknown): part is string {
   return typeof part === 'string' && /^[a-zA-Z0-9-_$]{1,140}$/.test(part);

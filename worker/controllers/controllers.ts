@@ -78,15 +78,13 @@ export class Controllers implements ControllerLink {
 
   /** A small package, of the first controller that hands it over. */
   async #ask(location: ObjectLocation): Promise<Buffer | undefined> {
-    const open = [...this.#sessions.values()].filter((session) => session.open);
-    const answers = open.map(async (session) => (await session.package(location)) ?? Promise.reject(new Error('not from here')));
+    const answers = this.#openSessions.map(async (session) => (await session.package(location)) ?? Promise.reject(new Error('not from here')));
     return Promise.any(answers).catch(() => undefined);
   }
 
   /** Which of the controllers may say where it lies is theirs to know. */
   async #read(location: ObjectLocation): Promise<Buffer> {
-    const open = [...this.#sessions.values()].filter((session) => session.open);
-    const url = await Promise.any(open.map((session) => session.locate(location))).catch((error: unknown) => {
+    const url = await Promise.any(this.#openSessions.map((session) => session.locate(location))).catch((error: unknown) => {
       throw new Error(`No controller says where ${location.bucket}/${location.key} lies: ${error instanceof AggregateError ? String(error.errors[0] ?? 'there is none') : String(error)}`, { cause: error });
     });
     const { status, body } = await internalGet(this.#options.storeAgent, url, OBJECT_TIMEOUT_MS);
@@ -99,7 +97,7 @@ export class Controllers implements ControllerLink {
     const homes = new Map([...this.#environments.values()].flatMap(({ spec, home }) => (home?.open === true ? [[spec.configuration.logGroup, home] as const] : [])));
     const left: WireLog[] = [];
     for (const [home, some] of Map.groupBy(logs, ({ group }) => homes.get(group))) {
-      const others = [...this.#sessions.values()].filter((session) => session.open && session !== home);
+      const others = this.#openSessions.filter((session) => session !== home);
       let taken = false;
       for (const session of home === undefined ? others : [home, ...others]) if ((taken = await session.log(some))) break;
       if (!taken) left.push(...some);
@@ -113,9 +111,13 @@ export class Controllers implements ControllerLink {
     this.#sweep = this.#options.clock.at(this.#options.clock.now() + PARKED_CHECK_MS, () => this.#giveUpParked());
   }
 
+  get #openSessions(): ControllerSession[] {
+    return [...this.#sessions.values()].filter((session) => session.open);
+  }
+
   /** How many controllers this worker has a session with. */
   get open(): number {
-    return [...this.#sessions.values()].filter((session) => session.open).length;
+    return this.#openSessions.length;
   }
 
   get environments(): number {

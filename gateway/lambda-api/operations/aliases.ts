@@ -7,7 +7,7 @@ import { functionArn, type Home } from '../../../platform/model/function-referen
 import type { Handler } from '../context.ts';
 import { functionNotFound, invalidParameter, LambdaApiError } from '../errors.ts';
 import { MAX_ALIASES } from '../limits.ts';
-import { decodeMarker, encodeMarker, pageSize } from '../paging.ts';
+import { pageByName } from '../paging.ts';
 import { unqualifiedTarget } from '../target.ts';
 import { checkRevision } from './update-function.ts';
 
@@ -75,20 +75,12 @@ export const deleteAlias: Handler<DeleteAliasRequest, object> = async (request, 
 
 export const listAliases: Handler<ListAliasesRequest, ListAliasesResponse> = async (request, { catalogue, settings }) => {
   const functionName = unqualifiedTarget(request.FunctionName, 'ListAliases', settings);
-  const size = pageSize(request.MaxItems);
-  const [after] = decodeMarker(request.Marker, 1) ?? [];
   const record = await catalogue.get(settings.account, functionName);
+  // Before anything is said of the function, as for everything that is wrong with a request.
+  const aliases = (record?.aliases ?? []).filter((alias) => request.FunctionVersion === undefined || alias.functionVersion === request.FunctionVersion);
+  const { page, next } = pageByName(aliases, ({ name }) => name, request);
   if (record === undefined) throw functionNotFound(functionArn(settings, functionName));
-  const matching = record.aliases
-    .filter((alias) => request.FunctionVersion === undefined || alias.functionVersion === request.FunctionVersion)
-    .filter((alias) => after === undefined || alias.name > after)
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
-  const page = matching.slice(0, size);
-  const last = page.at(-1);
-  return {
-    Aliases: page.map((alias) => aliasConfiguration(functionName, alias, settings)),
-    ...(matching.length > page.length && last !== undefined && { NextMarker: encodeMarker([last.name]) }),
-  };
+  return { Aliases: page.map((alias) => aliasConfiguration(functionName, alias, settings)), ...next };
 };
 
 function weightsOf(routing: AliasRoutingConfiguration | undefined): Readonly<Record<string, number>> {

@@ -6,7 +6,7 @@ import { entryOf, findAlias, findVersion, withoutKey, type EventInvokeConfig, ty
 import { functionArn, type Home } from '../../../platform/model/function-reference.ts';
 import type { ApiContext, Handler } from '../context.ts';
 import { invalidParameter, LambdaApiError } from '../errors.ts';
-import { decodeMarker, encodeMarker, pageSize } from '../paging.ts';
+import { pageByName } from '../paging.ts';
 import { targetOf, unqualifiedTarget, type Target } from '../target.ts';
 import { refuse } from './function-settings.ts';
 
@@ -68,19 +68,10 @@ export const deleteFunctionEventInvokeConfig: Handler<DeleteFunctionEventInvokeC
 
 export const listFunctionEventInvokeConfigs: Handler<ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse> = async (request, { catalogue, settings }) => {
   const name = unqualifiedTarget(request.FunctionName, 'ListFunctionEventInvokeConfigs', settings);
-  const size = pageSize(request.MaxItems);
-  const [after] = decodeMarker(request.Marker, 1) ?? [];
   const record = await catalogue.get(settings.account, name);
+  const { page, next } = pageByName(Object.entries(record?.eventInvokeConfigs ?? {}), ([qualifier]) => qualifier, request);
   if (record === undefined) throw noFunction();
-  const matching = Object.entries(record.eventInvokeConfigs ?? {})
-    .filter(([qualifier]) => after === undefined || qualifier > after)
-    .sort(([a], [b]) => (a < b ? -1 : 1));
-  const page = matching.slice(0, size);
-  const last = page.at(-1);
-  return {
-    FunctionEventInvokeConfigs: page.map(([qualifier, config]) => shown(name, qualifier, config, settings)),
-    ...(matching.length > page.length && last !== undefined && { NextMarker: encodeMarker([last[0]]) }),
-  };
+  return { FunctionEventInvokeConfigs: page.map(([qualifier, config]) => shown(name, qualifier, config, settings)), ...next };
 };
 
 function configured(request: { readonly FunctionName?: string | undefined; readonly Qualifier?: string | undefined }, operation: string, { settings }: ApiContext): Target & { readonly qualifier: string } {
